@@ -1,0 +1,1 @@
+"""Beastack: unmodified upstream OpenStack on FreeBSD hosts."""

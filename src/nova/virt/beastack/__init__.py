@@ -1,0 +1,3 @@
+from beastack.nova.driver import BhyveDriver
+
+__all__ = ["BhyveDriver"]
