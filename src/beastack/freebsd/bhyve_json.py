@@ -1,0 +1,166 @@
+"""Reading and writing a machine description as JSON (`machine.json`), strictly.
+
+The text may come from a process with fewer rights than its reader, so nothing is guessed: every key is known
+and present, every value has exactly its type (true is no 1), no key stands twice, the text is small. What
+passes is checked again by the dataclasses of `bhyve.py`. Standard library only.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TypeVar
+
+from beastack.freebsd.bhyve import (
+    BadMachine,
+    Bootrom,
+    Cd,
+    Console,
+    Disk,
+    DiskKind,
+    FrameBuffer,
+    Machine,
+    Nic,
+    NmdmConsole,
+    TcpConsole,
+    Topology,
+)
+
+VERSION = 1
+MAX_BYTES = 64 * 1024
+
+T = TypeVar("T")
+
+
+def dump(machine: Machine) -> str:
+    """The description as text that `load` reads back to the same machine."""
+    values = asdict(machine)
+    kind = "tcp" if isinstance(machine.console, TcpConsole) else "nmdm"
+    values["console"] = {"kind": kind, **values["console"]}
+    for disk in values["disks"]:
+        disk["kind"] = disk["kind"].value
+    return json.dumps({"version": VERSION, **values}, indent=1, sort_keys=True)
+
+
+def load(text: str) -> Machine:
+    """Read a description, or raise BadMachine with the place and the reason."""
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise BadMachine(f"machine: more than {MAX_BYTES} bytes")
+    try:
+        value = json.loads(text, object_pairs_hook=_no_twins, parse_constant=_no_constant)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadMachine(f"machine: not JSON: {error}") from error
+    return _whole(value, "machine", _machine)
+
+
+def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadMachine("machine: one key stands twice")
+    return found
+
+
+def _no_constant(name: str) -> object:
+    raise BadMachine(f"machine: {name} is no number")
+
+
+class _Reader:
+    """Takes known keys out of one JSON object; `done` complains about what is left."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise BadMachine(f"{where}: an object was expected")
+        self._left: dict[str, object] = dict(value)
+        self._where = where
+
+    def take(self, key: str, kind: type[T]) -> T:
+        """The value of a key, which has exactly this type."""
+        if key not in self._left:
+            raise BadMachine(f"{self._where}: {key!r} is missing")
+        value = self._left.pop(key)
+        if type(value) is not kind:
+            raise BadMachine(f"{self._where}: {key!r} is no {kind.__name__}")
+        return value
+
+    def maybe(self, key: str, kind: type[T]) -> T | None:
+        """The same for a key whose value may be null (the key itself must stand there)."""
+        if key in self._left and self._left[key] is None:
+            del self._left[key]
+            return None
+        return self.take(key, kind)
+
+    def done(self) -> None:
+        """Nothing unknown may be left."""
+        if self._left:
+            raise BadMachine(f"{self._where}: unknown {', '.join(sorted(map(repr, self._left)))}")
+
+
+def _whole(value: object, where: str, build: Callable[[_Reader], T]) -> T:
+    reader = _Reader(value, where)
+    built = build(reader)
+    reader.done()
+    return built
+
+
+def _each(values: list[object], where: str, build: Callable[[_Reader], T]) -> tuple[T, ...]:
+    return tuple(_whole(value, f"{where}[{index}]", build) for index, value in enumerate(values))
+
+
+def _optional(value: dict[str, object] | None, where: str, build: Callable[[_Reader], T]) -> T | None:
+    return None if value is None else _whole(value, where, build)
+
+
+def _machine(reader: _Reader) -> Machine:
+    if reader.take("version", int) != VERSION:
+        raise BadMachine(f"machine: the version is not {VERSION}")
+    return Machine(
+        name=reader.take("name", str),
+        uuid=reader.take("uuid", str),
+        topology=_whole(reader.take("topology", dict), "topology", _topology),
+        memory_mib=reader.take("memory_mib", int),
+        bootrom=_whole(reader.take("bootrom", dict), "bootrom", _bootrom),
+        console=_whole(reader.take("console", dict), "console", _console),
+        disks=_each(reader.take("disks", list), "disks", _disk),
+        nics=_each(reader.take("nics", list), "nics", _nic),
+        cd=_optional(reader.maybe("cd", dict), "cd", lambda part: Cd(part.take("path", str))),
+        frame_buffer=_optional(reader.maybe("frame_buffer", dict), "frame_buffer", _frame_buffer),
+        random=reader.take("random", bool),
+        wired=reader.take("wired", bool),
+    )
+
+
+def _topology(reader: _Reader) -> Topology:
+    return Topology(reader.take("sockets", int), reader.take("cores", int), reader.take("threads", int))
+
+
+def _bootrom(reader: _Reader) -> Bootrom:
+    return Bootrom(reader.take("code", str), reader.maybe("variables", str))
+
+
+def _console(reader: _Reader) -> Console:
+    kind = reader.take("kind", str)
+    if kind == "tcp":
+        return TcpConsole(port=reader.take("port", int), address=reader.take("address", str))
+    if kind == "nmdm":
+        return NmdmConsole(device=reader.take("device", str))
+    raise BadMachine(f"console: {kind!r} is not known")
+
+
+def _disk(reader: _Reader) -> Disk:
+    kind = reader.take("kind", str)
+    if kind not in {known.value for known in DiskKind}:
+        raise BadMachine(f"disks: {kind!r} is not known")
+    return Disk(reader.take("path", str), DiskKind(kind), reader.take("read_only", bool))
+
+
+def _nic(reader: _Reader) -> Nic:
+    return Nic(reader.take("tap", str), reader.take("mac", str), reader.maybe("mtu", int))
+
+
+def _frame_buffer(reader: _Reader) -> FrameBuffer:
+    return FrameBuffer(
+        port=reader.take("port", int),
+        address=reader.take("address", str),
+        width=reader.take("width", int),
+        height=reader.take("height", int),
+        wait=reader.take("wait", bool),
+    )

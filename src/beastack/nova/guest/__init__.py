@@ -1,0 +1,1 @@
+"""The supervisor of one guest: a small process between bhyve and everyone else (`beastack-guest`)."""
