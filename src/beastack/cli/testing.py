@@ -1,0 +1,77 @@
+"""``beastack test``: the project's checks and tests, in parts that can be run alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ROOT = Path(os.environ.get("BEASTACK_ROOT", Path(__file__).resolve().parents[3]))
+BIN = Path(sys.executable).parent
+PARTS = ("lint", "unit", "sim", "cloud", "host")
+
+# Seconds one check or one part's run may take; a hang must not look like work.
+LINT_LIMIT = 600.0
+PART_LIMITS = {"unit": 600.0, "sim": 1200.0, "cloud": 1800.0, "host": 1200.0}
+
+
+def lint_commands() -> list[list[str]]:
+    """The static checks, as argument lists."""
+    return [
+        [str(BIN / "ruff"), "check", "src", "tests"],
+        [str(BIN / "ruff"), "format", "--check", "src", "tests"],
+        [str(BIN / "mypy")],
+        [str(BIN / "lint-imports")],
+    ]
+
+
+def pytest_command(parts: list[str], extra: list[str]) -> list[str]:
+    """One pytest run over the folders of ``parts`` that exist."""
+    folders = [str(Path("tests") / p) for p in parts if (ROOT / "tests" / p).is_dir()]
+    return [sys.executable, "-m", "pytest", "-q", *folders, *extra]
+
+
+def _run(argv: list[str], limit: float) -> int:
+    typer.echo(f"$ {' '.join(Path(a).name if i == 0 else a for i, a in enumerate(argv))}", err=True)
+    try:
+        return subprocess.run(argv, cwd=ROOT, timeout=limit, check=False).returncode
+    except subprocess.TimeoutExpired:
+        typer.echo(f"beastack: {Path(argv[0]).name} did not end within {limit:.0f} s", err=True)
+        return 124
+
+
+def test(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help=f"Which parts to run: {', '.join(PARTS)}. All when none is named.")
+    ] = None,
+    keyword: Annotated[str, typer.Option("-k", help="Only tests whose names match, as pytest's -k.")] = "",
+) -> None:
+    """Run the project's checks and tests.
+
+    unit needs no root and takes seconds; sim needs root, /dev/net/tun and network namespaces; cloud brings a whole
+    cloud up and drives it through its public APIs; lint is ruff, mypy --strict and the import rules.
+    """
+    wanted = list(parts or PARTS)
+    unknown = [p for p in wanted if p not in PARTS]
+    if unknown:
+        raise typer.BadParameter(f"unknown part {unknown[0]!r}; there are: {', '.join(PARTS)}")
+    needs_root = [p for p in wanted if p in ("sim", "cloud", "host")]
+    if needs_root and os.geteuid() != 0:
+        typer.echo(
+            f"beastack: {', '.join(needs_root)} need root (namespaces, TAPs). "
+            "Run them as root, or run: ./beastack test unit lint",
+            err=True,
+        )
+        raise typer.Exit(2)
+    worst = 0
+    if "lint" in wanted:
+        for argv in lint_commands():
+            worst = worst or _run(argv, LINT_LIMIT)
+    tested = [p for p in wanted if p != "lint"]
+    if tested:
+        extra = ["-k", keyword] if keyword else []
+        # one run, so that the closing line counts everything
+        worst = _run(pytest_command(tested, extra), sum(PART_LIMITS[p] for p in tested)) or worst
+    raise typer.Exit(worst)
