@@ -1,0 +1,3 @@
+"""The bhyve compute driver. Nothing is imported here: the guest supervisor lives below and must stay
+small.
+"""

@@ -12,6 +12,7 @@ Standard library only: the supervisor, one per guest, must stay small.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -86,7 +87,12 @@ def read_regular(path: Path, limit: int, *, owner: int | None = None) -> bytes:
     """Read a regular file that is no symlink, has one name, is not larger than `limit` (and belongs to
     `owner`).
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):  # EMLINK is FreeBSD's answer, open(2)
+            raise GuestFileError(f"{path}: a symbolic link") from error
+        raise
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:

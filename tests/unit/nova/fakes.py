@@ -24,7 +24,8 @@ d = {folder!r}
 with open(d + "/starts", "a") as f:
     f.write("x")
 if os.path.exists(d + "/refuse"):
-    print("open of tap device /dev/tap9 failed\\nDevice emulation initialization error: Device busy", file=sys.stderr)
+    print("open of tap device /dev/tap9 failed", file=sys.stderr)
+    print("Device emulation initialization error: Device busy", file=sys.stderr)
     sys.exit(4)
 signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
 signal.signal(signal.SIGUSR2, lambda *_: os._exit(1))
@@ -109,6 +110,7 @@ class FakeHost:
             ("bhyve", _BHYVE),
             ("bhyvectl", _BHYVECTL),
             ("ifconfig", "#!/bin/sh\necho $@ >> {folder}/ifconfig.log\n"),
+            ("kldload", "#!/bin/sh\n"),
             ("sysctl", "#!/bin/sh\necho 15.1-RELEASE\n"),
         ):
             program = self.bin / name

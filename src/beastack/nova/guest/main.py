@@ -50,10 +50,17 @@ def _capabilities() -> bhyve.Capabilities:
     return bhyve.Capabilities.of_release(int(found[1]), int(found[2]))
 
 
-def _detach() -> None:
-    """Leave the caller's session and streams, all of them (daemon(8) without -f holds a pipe open)."""
+def _detach() -> int:
+    """Leave the caller's session and streams, all of them (daemon(8) without -f holds a pipe open).
+
+    The caller goes on when the returned descriptor is closed: then the sockets are there.
+    """
+    ready, told = os.pipe()
     if os.fork():
+        os.close(told)
+        os.read(ready, 1)  # its end: the supervisor listens, or has ended
         os._exit(0)
+    os.close(ready)
     os.setsid()
     if os.fork():
         os._exit(0)
@@ -67,6 +74,7 @@ def _detach() -> None:
         os.dup2(source, target)
     os.close(log)
     os.close(nothing)
+    return told
 
 
 def _run(folder: Path, source: str, *, detach: bool) -> int:
@@ -95,15 +103,20 @@ def _run(folder: Path, source: str, *, detach: bool) -> int:
     if detach:
         # The state is there before the caller goes on: it never sees that of an earlier life.
         guest_files.write_whole(guest_files.STATE, GuestState(since=time.time()).to_json().encode(), 0o644)
-        _detach()
-    return _supervise(machine, owner if os.geteuid() == 0 and owner != 0 else None)
+        told = _detach()
+    else:
+        told = None
+    return _supervise(machine, owner if os.geteuid() == 0 and owner != 0 else None, told)
 
 
-def _supervise(machine: bhyve.Machine, owner: int | None) -> int:
+def _supervise(machine: bhyve.Machine, owner: int | None, told: int | None) -> int:
     pid = os.getpid()
     state = GuestState(supervisor_pid=pid, supervisor_mark=start_mark(pid) or "", since=time.time())
     try:
         supervisor = Supervisor(machine, _capabilities(), state, owner)
+        supervisor.listen()
+        if told is not None:
+            os.close(told)
         return 0 if supervisor.run() == "stopped" else 1
     except (bhyve.BadMachine, OSError) as error:
         say(f"failed: {error}")

@@ -104,6 +104,11 @@ class Supervisor:
 
     # -- the loop
 
+    def listen(self) -> None:
+        """Open the sockets in the working directory."""
+        self._console.listen(CONSOLE, self._owner)
+        self._control.listen(CONTROL, self._owner)
+
     def run(self) -> str:
         """Supervise until the end; the name of the state it ended in."""
         wake, waker = socket.socketpair()
@@ -115,8 +120,6 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._host_shuts_down)
         self._selector.register(wake, selectors.EVENT_READ, lambda _m, _n: self._woken(wake))
-        self._console.listen(CONSOLE, self._owner)
-        self._control.listen(CONTROL, self._owner)
         try:
             self._start()
             while self._live():

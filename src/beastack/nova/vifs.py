@@ -1,0 +1,65 @@
+"""Ports of an instance as taps of the host. The L2 agent finds them by name and does everything behind
+them.
+"""
+
+from typing import Any
+
+from nova.conf import CONF
+from oslo_log import log as logging
+
+from beastack.privsep import interfaces
+from nova import exception
+
+LOG = logging.getLogger(__name__)
+_DEFAULT_MTU = 1500
+
+
+def tap_name(vif: Any) -> str:
+    """The host end's name: what neutron's server makes of a port's id (ml2/plugin.py, `tap` + 11
+    characters).
+    """
+    return f"tap{vif['id'][:11]}"
+
+
+def mtu(vif: Any) -> int | None:
+    """What neutron says the network carries."""
+    value = vif["network"].get_meta("mtu")
+    return None if value is None else int(value)
+
+
+def plug(instance: Any, network_info: Any) -> None:
+    """A tap for each port; one that is there is kept."""
+    for vif in network_info:
+        if vif["type"] != "tap":
+            LOG.error("Port %s has vif_type %s", vif["id"], vif["type"], instance=instance)
+            raise exception.VirtualInterfacePlugException(
+                f"port {vif['id']} has vif_type {vif['type']!r}; the bhyve driver knows 'tap'"
+            )
+        interfaces.ensure_tap(tap_name(vif), f"beastack:port:{vif['id']}", mtu(vif) or _DEFAULT_MTU)
+
+
+def unplug(network_info: Any) -> None:
+    """Remove the taps; bhyve must have ended (`ifconfig tap destroy` does not return before)."""
+    for vif in network_info or ():
+        interfaces.destroy_interface(tap_name(vif))
+
+
+def _failed(event: str, instance: Any) -> None:
+    LOG.error("Neutron reported failure of %s", event, instance=instance)
+    if CONF.vif_plugging_is_fatal:
+        raise exception.VirtualInterfaceCreateException()
+
+
+def plug_and_wait(virtapi: Any, instance: Any, network_info: Any) -> None:
+    """Plug, and wait until neutron says that every port is wired (as nova/virt/zvm/driver.py does)."""
+    timeout = CONF.vif_plugging_timeout
+    events = [("network-vif-plugged", vif["id"]) for vif in network_info if vif.get("active") is False]
+    try:
+        with virtapi.wait_for_instance_event(
+            instance, events if timeout else [], timeout=timeout, error_callback=_failed
+        ):
+            plug(instance, network_info)
+    except exception.InstanceEventTimeout:
+        LOG.warning("No network-vif-plugged within %s s: %s", timeout, events, instance=instance)
+        if CONF.vif_plugging_is_fatal:
+            raise exception.VirtualInterfaceCreateException() from None
