@@ -44,7 +44,8 @@ def _run(argv: list[str], limit: float) -> int:
 
 def test(
     parts: Annotated[
-        list[str] | None, typer.Argument(help=f"Which parts to run: {', '.join(PARTS)}. All when none is named.")
+        list[str] | None,
+        typer.Argument(help=f"Which parts to run: {', '.join(PARTS)}. All when none is named."),
     ] = None,
     keyword: Annotated[str, typer.Option("-k", help="Only tests whose names match, as pytest's -k.")] = "",
 ) -> None:
