@@ -1,7 +1,7 @@
 """BhyveDriver: nova's compute driver for FreeBSD hosts (contract: nova/virt/driver.py, ComputeDriver).
 
-Loaded as `compute_driver = beastack.BhyveDriver`. What is not overridden here is not built: upstream's base class answers
-NotImplementedError, and no capability promises it.
+Loaded as `compute_driver = beastack.BhyveDriver`. What is not overridden here is not built: upstream's base
+class answers NotImplementedError, and no capability promises it.
 """
 
 from pathlib import Path
@@ -58,9 +58,7 @@ class BhyveDriver(virt_driver.ComputeDriver):
                 raise exception.HypervisorUnavailable(f"[beastack] {name} = {path}: there is no such file")
         self._instances.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self._instances.resolve() != self._instances:
-            raise exception.HypervisorUnavailable(
-                f"instances_path {self._instances} is not a real, absolute path"
-            )
+            raise exception.HypervisorUnavailable(f"instances_path {self._instances} is not a real, absolute path")
         privileged.prepare_host()
         for uuid in self.list_instance_uuids():
             answer = privileged.mend_guest(uuid)
@@ -169,7 +167,14 @@ class BhyveDriver(virt_driver.ComputeDriver):
         except Exception:
             with excutils.save_and_reraise_exception():
                 LOG.exception("Spawning failed", instance=instance)
-                self.destroy(context, instance, vif_list, block_device_info)
+                self._undo_spawn(context, instance, vif_list)
+
+    def _undo_spawn(self, context: Any, instance: Any, network_info: Any) -> None:
+        """Clean up; what fails here must not hide why the spawn failed (nova calls destroy again)."""
+        try:
+            self.destroy(context, instance, network_info)
+        except Exception:
+            LOG.exception("Cleaning up after a failed spawn failed, too", instance=instance)
 
     def _machine(self, instance: Any, network_info: Any) -> Any:
         port = self._ports.allocate(str(instance.uuid))
@@ -189,7 +194,9 @@ class BhyveDriver(virt_driver.ComputeDriver):
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """End it and remove what it had; each step is repeatable, and a guest that is not there is no error."""
+        """End it and remove what it had; each step is repeatable, and a guest that is not there is no
+        error.
+        """
         privileged.forget_guest(str(instance.uuid))
         self.cleanup(context, instance, network_info, block_device_info, destroy_disks)
 
@@ -251,7 +258,9 @@ class BhyveDriver(virt_driver.ComputeDriver):
         accel_info: Any = None,
         share_info: Any = None,
     ) -> None:
-        """SOFT: shut down in order, then start. HARD: reset, or stop and start when the machine has changed."""
+        """SOFT: shut down in order, then start. HARD: reset, or stop and start when the machine has
+        changed.
+        """
         guest = self._guest(instance)
         if not guest.folder.is_dir():
             raise exception.InstanceNotFound(instance_id=instance.uuid)

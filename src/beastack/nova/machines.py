@@ -58,9 +58,7 @@ def build(instance: Any, network_info: Any, folder: Path, port: int, bootrom: st
             bootrom=bhyve.Bootrom(bootrom, str(folder / disks.VARIABLES)),
             console=bhyve.TcpConsole(port),
             disks=(bhyve.Disk(str(folder / disks.ROOT), _DISK_KINDS[_property(image, "hw_disk_bus")]),),
-            nics=tuple(
-                bhyve.Nic(vifs.tap_name(vif), vif["address"].lower(), vifs.mtu(vif)) for vif in network_info
-            ),
+            nics=tuple(bhyve.Nic(vifs.tap_name(vif), vif["address"].lower(), vifs.mtu(vif)) for vif in network_info),
         )
     except bhyve.BadMachine as error:
         raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=str(error)) from error

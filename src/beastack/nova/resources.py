@@ -55,17 +55,18 @@ class HostFacts:
         minutes = int(max(0.0, time.time() - self.boot_time)) // 60
         days, hours = minutes // 1440, minutes // 60 % 24
         load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-        return f"{time.strftime('%H:%M:%S')} up {days} days, {hours}:{minutes % 60:02}, 0 users, load average: {load}"
+        now = time.strftime("%H:%M:%S")
+        return f"{now} up {days} days, {hours}:{minutes % 60:02}, 0 users, load average: {load}"
 
 
 def machines(instances: Path) -> dict[str, bhyve.Machine]:
-    """Every guest that is defined on this host, by UUID. One that cannot be read is left out of the sums only."""
+    """Every guest that is defined on this host, by UUID. One that cannot be read is left out of the sums
+    only.
+    """
     found = {}
     for uuid in guest_uuids(instances):
         try:
-            found[uuid] = bhyve_json.load(
-                read_regular(instances / uuid / MACHINE, bhyve_json.MAX_BYTES).decode()
-            )
+            found[uuid] = bhyve_json.load(read_regular(instances / uuid / MACHINE, bhyve_json.MAX_BYTES).decode())
         except (FileNotFoundError, GuestFileError, bhyve.BadMachine, UnicodeDecodeError):
             continue  # removed meanwhile; or damaged, which starting it will tell
     return found

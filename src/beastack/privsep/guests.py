@@ -26,9 +26,7 @@ from beastack.privsep import checks, conf, guest_files
 from beastack.privsep.guest_files import GuestFileError, GuestState
 
 _START_SECONDS = 40.0
-_ANSWER_SECONDS = (
-    30.0  # on top of what was granted to the guest: force-poweroff, kill and the tools between them
-)
+_ANSWER_SECONDS = 30.0  # on top of what was granted to the guest: force-poweroff, kill and the tools between them
 _MAX_GRACE = 3600
 _SUPERVISOR = (sys.executable, "-I", "-m", "beastack.nova.guest.main")
 
@@ -133,9 +131,7 @@ def _follow(folder: Path, do: str) -> dict[str, object]:
             if state.state == "running" or state.state in guest_files.END_STATES:
                 return _answer(state)
     except (guest_files.NoSupervisor, ConnectionError):
-        guest_files.wait_unsupervised(
-            folder, 2.0
-        )  # it ended, or is about to: its last word stands in the file
+        guest_files.wait_unsupervised(folder, 2.0)  # it ended, or is about to: its last word stands in the file
     return _answer(guest_files.current_state(folder))
 
 

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from beastack.freebsd import bhyve, bhyve_json
 from hypothesis import given
 from hypothesis import strategies as st
+
+from beastack.freebsd import bhyve, bhyve_json
 
 UUID = "6f1a4f2e-0c34-4c55-9d1b-0f7a8d7f2f11"
 SEEN = bhyve.Capabilities.of_release(15, 1)
@@ -146,7 +148,7 @@ def test_reads_what_it_wrote(machine: bhyve.Machine) -> None:
 
 
 def _after(line: list[str], option: str) -> list[str]:
-    return [value for key, value in zip(line, line[1:], strict=False) if key == option]
+    return [value for key, value in pairwise(line) if key == option]
 
 
 def _paths_of(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

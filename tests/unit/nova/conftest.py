@@ -1,4 +1,6 @@
-"""nova.monkey_patch wants to run before anything of nova, as in nova's own programs (plugpoints.md, section 2)."""
+"""nova.monkey_patch wants to run before anything of nova, as in nova's own programs (plugpoints.md,
+section 2).
+"""
 
 import os
 

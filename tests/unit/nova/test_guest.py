@@ -205,7 +205,7 @@ def test_attach_as_a_pipe(running: FakeHost) -> None:
 def test_attach_in_a_terminal_leaves_by_the_key(running: FakeHost) -> None:
     pid, terminal = os.forkpty()
     if pid == 0:
-        os.execv(
+        os.execv(  # noqa: S606
             sys.executable,
             [sys.executable, "-m", "beastack.nova.guest.main", "attach", "--dir", str(running.guest)],
         )

@@ -1,4 +1,6 @@
-"""The privileged side: what it accepts of a machine description, and the life of a guest through its entry points."""
+"""The privileged side: what it accepts of a machine description, and the life of a guest through its entry
+points.
+"""
 
 import importlib.util
 import json
@@ -11,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from beastack.freebsd import bhyve, bhyve_json, process
-from beastack.privsep import checks, conf, context, guest_files, guests
 from oslo_config import cfg
 
-_SPEC = importlib.util.spec_from_file_location(
-    "guest_fakes", Path(__file__).parent.parent / "nova" / "fakes.py"
-)
+from beastack.freebsd import bhyve, bhyve_json, process
+from beastack.privsep import checks, conf, context, guest_files, guests
+
+_SPEC = importlib.util.spec_from_file_location("guest_fakes", Path(__file__).parent.parent / "nova" / "fakes.py")
 assert _SPEC is not None and _SPEC.loader is not None
 fakes = importlib.util.module_from_spec(_SPEC)
 sys.modules["guest_fakes"] = fakes

@@ -37,9 +37,7 @@ class Viewer:
 
     def events(self, room: bool) -> int:
         """What to wait for."""
-        return (selectors.EVENT_READ if self.reads and room else 0) | (
-            selectors.EVENT_WRITE if self.pending else 0
-        )
+        return (selectors.EVENT_READ if self.reads and room else 0) | (selectors.EVENT_WRITE if self.pending else 0)
 
 
 class ConsoleHub:

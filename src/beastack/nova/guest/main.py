@@ -29,9 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--machine", default="", help="description of the machine; - is standard input")
     run.add_argument("--detach", action="store_true", help="go into the background, words to supervisor.log")
     attach = commands.add_parser("attach", help="the serial console; Ctrl-] leaves it")
-    attach.add_argument(
-        "--linger", type=float, default=1.0, help="quiet seconds after the end of a piped input"
-    )
+    attach.add_argument("--linger", type=float, default=1.0, help="quiet seconds after the end of a piped input")
     stop = commands.add_parser("stop", help="press the power button, by force after some seconds")
     stop.add_argument("--grace", type=float, default=60.0)
     reset = commands.add_parser("reset", help="press the reset button")
@@ -163,9 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.command == "status":
         return _status(folder)
     if options.command == "stop":
-        return _talk(
-            folder, {"do": "stop", "grace": options.grace}, options.grace + 30, guest_files.END_STATES
-        )
+        return _talk(folder, {"do": "stop", "grace": options.grace}, options.grace + 30, guest_files.END_STATES)
     return _talk(folder, {"do": "reset"}, 60.0, ("running", *guest_files.END_STATES))
 
 

@@ -1,0 +1,335 @@
+"""The driver over the real privsep entry points (in this process) and the programs of fakes.py."""
+
+import hashlib
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nova.conf
+import pytest
+from nova.compute import power_state
+from nova.network import model
+
+from beastack.nova import driver as driver_module
+from beastack.nova import image_cache, vifs
+from beastack.privsep import conf, context, guest_files, interfaces
+from nova import exception, objects
+from nova.virt import driver as virt_driver
+from nova.virt import images
+
+from .fakes import UUID, FakeHost, free_port
+
+CONF = nova.conf.CONF
+PORT = "0f1e2d3c-1111-4222-8333-444455556666"
+IMAGE_ID = "11111111-2222-4333-8444-555555555555"
+MIB = 1 << 20
+
+
+class VirtAPI:
+    """Remembers what was waited for; an event may fail to come."""
+
+    def __init__(self) -> None:
+        self.waited: list[Any] = []
+        self.late = False
+
+    @contextmanager
+    def wait_for_instance_event(
+        self, instance: Any, events: Any, timeout: int = 300, error_callback: Any = None
+    ) -> Iterator[None]:
+        self.waited += events
+        yield
+        if self.late:
+            raise exception.InstanceEventTimeout()
+
+
+class Lab:
+    """A driver on a fake host, one instance and its port."""
+
+    def __init__(self, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        objects.register_all()
+        self.host = FakeHost(base)
+        self.folder = self.host.guest
+        for each in list(self.folder.iterdir()):
+            each.unlink()
+        self.folder.rmdir()
+        firmware = base / "code.fd"
+        firmware.write_bytes(b"code")
+        (base / "vars.fd").write_bytes(b"v" * 4096)
+        port = free_port()
+        conf.register(CONF)
+        monkeypatch.setenv("PATH", self.host.env["PATH"])
+        CONF([], project="nova", default_config_files=[], version="x")
+        CONF.set_override("host", "fbsd1")
+        CONF.set_override("instances_path", str(base / "instances"))
+        for name, value in (
+            ("instances_path", str(base / "instances")),
+            ("bootrom", str(firmware)),
+            ("bootrom_vars", str(base / "vars.fd")),
+            ("console_ports", f"{port}-{port + 3}"),
+        ):
+            CONF.set_override(name, value, "beastack")
+        context.default.set_client_mode(False)
+        self.taps: list[str] = []
+        monkeypatch.setattr(interfaces, "ensure_tap", lambda name, *_: self.taps.append(name))
+        monkeypatch.setattr(interfaces, "destroy_interface", self.unplug)
+        self.content = b"r" * MIB
+        self.fetches = 0
+        monkeypatch.setattr(images, "fetch", self.fetch)
+        self.virtapi = VirtAPI()
+        self.driver = driver_module.BhyveDriver(self.virtapi)
+        self.events: list[Any] = []
+        self.event = threading.Event()
+        self.driver.register_event_listener(self.on_event)
+        self.image = objects.ImageMeta.from_dict(
+            {"id": IMAGE_ID, "disk_format": "raw", "container_format": "bare", "properties": {}, "size": MIB}
+        )
+        flavor = objects.Flavor(vcpus=2, memory_mb=256, root_gb=1, ephemeral_gb=0, swap=0, extra_specs={}, name="small")
+        self.instance = objects.Instance(
+            uuid=UUID, id=1, flavor=flavor, image_ref=IMAGE_ID, config_drive="", system_metadata={}, root_gb=1
+        )
+        self.instance.system_metadata = {"image_disk_format": "raw"}
+        network = model.Network(id="n", bridge=None, label="l", subnets=[], mtu=1450)
+        self.network_info = model.NetworkInfo(
+            [model.VIF(id=PORT, address="fa:16:3e:00:00:01", network=network, type="tap", active=False)]
+        )
+
+    def unplug(self, name: str) -> None:
+        if name in self.taps:
+            self.taps.remove(name)
+
+    def on_event(self, event: Any) -> None:
+        self.events.append(event)
+        self.event.set()
+
+    def fetch(self, _context: Any, _image: str, path: str) -> None:
+        self.fetches += 1
+        Path(path).write_bytes(self.content)
+
+    def spawn(self, **more: Any) -> None:
+        self.driver.spawn(None, self.instance, self.image, [], None, {}, self.network_info, **more)
+
+    def state(self) -> int:
+        return int(self.driver.get_info(self.instance).state)
+
+    def type(self, word: str) -> None:
+        with guest_files.connected(self.folder, guest_files.CONSOLE, 5) as console:
+            console.sendall(word.encode() + b"\n")
+            while console.recv(4096):
+                pass
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    made = Lab(tmp_path, monkeypatch)
+    made.driver.init_host("fbsd1")
+    yield made
+    made.host.end()
+    CONF.reset()
+    CONF.clear()
+
+
+def test_is_a_compute_driver_that_promises_what_it_has() -> None:
+    assert issubclass(driver_module.BhyveDriver, virt_driver.ComputeDriver)
+    promised = {name for name, value in driver_module.BhyveDriver.capabilities.items() if value}
+    assert promised == {"supports_image_type_raw", "supports_image_type_qcow2"}
+
+
+def test_spawn_and_destroy(lab: Lab) -> None:
+    lab.spawn()
+    assert lab.virtapi.waited == [("network-vif-plugged", PORT)]
+    assert lab.taps == ["tap0f1e2d3c-11"]
+    assert lab.state() == power_state.RUNNING
+    assert lab.driver.list_instance_uuids() == lab.driver.list_instances() == [UUID]
+    assert lab.driver.instance_on_disk(lab.instance)
+    root = lab.folder / "root.raw"
+    assert root.stat().st_size == 1 << 30
+    assert root.stat().st_blocks * 512 <= 2 * MIB
+    with open(root, "rb") as file:
+        assert file.read(MIB) == lab.content
+    _wait_for(lambda: b"guest up 1" in lab.driver.get_console_output(None, lab.instance))
+    lab.driver.destroy(None, lab.instance, lab.network_info)
+    assert not lab.folder.exists()
+    assert lab.taps == []
+    assert lab.driver.list_instances() == []
+    with pytest.raises(exception.InstanceNotFound):
+        lab.driver.get_info(lab.instance)
+    lab.driver.destroy(None, lab.instance, lab.network_info)  # twice is fine
+
+
+def _wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_power_and_reboots(lab: Lab) -> None:
+    lab.spawn()
+    lab.driver.power_off(lab.instance, 10, 1)
+    assert lab.state() == power_state.SHUTDOWN
+    assert guest_files.read_state(lab.folder).reason == "stopped on request"  # type: ignore[union-attr]
+    lab.driver.power_off(lab.instance)
+    lab.driver.power_on(None, lab.instance, lab.network_info)
+    assert lab.state() == power_state.RUNNING
+    lab.driver.reboot(None, lab.instance, lab.network_info, "SOFT")
+    assert lab.state() == power_state.RUNNING
+    assert lab.host.starts() == 3
+    lab.driver.reboot(None, lab.instance, lab.network_info, "HARD")
+    assert "--force-reset" in (lab.host.base / "bhyvectl.log").read_text()
+    assert lab.host.starts() == 4
+    lab.instance.flavor.memory_mb = 512  # the machine changes: a reset would not show it
+    lab.driver.reboot(None, lab.instance, lab.network_info, "HARD")
+    assert '"memory_mib": 512' in (lab.folder / "machine.json").read_text()
+    assert lab.host.starts() == 5
+    lab.driver.power_off(lab.instance)
+    lab.driver.reboot(None, lab.instance, lab.network_info, "HARD")
+    assert lab.state() == power_state.RUNNING
+    assert not lab.events
+
+
+def test_tells_nova_when_a_guest_ends_by_itself(lab: Lab) -> None:
+    lab.spawn()
+    lab.type("poweroff")
+    assert lab.event.wait(10)
+    assert (lab.events[0].uuid, lab.events[0].get_name()) == (UUID, "Stopped")
+    assert lab.state() == power_state.SHUTDOWN
+
+
+def test_a_new_driver_finds_what_runs_and_watches_it(lab: Lab) -> None:
+    lab.spawn()
+    second = driver_module.BhyveDriver(lab.virtapi)
+    second.register_event_listener(lab.on_event)
+    second.init_host("fbsd1")
+    lab.type("crash")
+    assert lab.event.wait(10)
+    assert second.get_info(lab.instance).state == power_state.CRASHED
+
+
+def test_image_is_made_once_and_cannot_shrink(lab: Lab) -> None:
+    lab.spawn()
+    lab.driver.destroy(None, lab.instance, lab.network_info)
+    lab.spawn()
+    assert lab.fetches == 1
+    lab.driver.destroy(None, lab.instance, lab.network_info)
+    base = lab.folder.parent / "_base" / f"{IMAGE_ID}.raw"
+    before = hashlib.sha256(base.read_bytes()).digest()
+    assert before == hashlib.sha256(lab.content).digest()
+    with open(base, "r+b") as file:
+        file.truncate((1 << 30) + 512)
+    with pytest.raises(exception.FlavorDiskSmallerThanImage):
+        lab.spawn()
+    assert lab.driver.list_instances() == []
+
+
+def test_image_must_be_what_glance_says(lab: Lab) -> None:
+    lab.image.disk_format = "qcow2"
+    with pytest.raises(exception.ImageUnacceptable):
+        lab.spawn()
+    lab.image.disk_format = "vmdk"
+    with pytest.raises(exception.ImageUnacceptable):
+        lab.spawn()
+    lab.image.disk_format = "raw"
+    lab.content = b"QFI\xfb" + b"\0\0\0\3" + b"\0" * 2048  # a qcow2 that is declared raw would read host files
+    with pytest.raises(exception.ImageUnacceptable):
+        lab.spawn()
+    assert not list((lab.folder.parent / "_base").glob("*.fetched"))
+
+
+def _qemu_img(*words: str) -> None:
+    subprocess.run(["qemu-img", *words], check=True, capture_output=True, timeout=30)
+
+
+def test_qcow2_is_converted_and_a_backing_file_refused(lab: Lab, tmp_path: Path) -> None:
+    source = tmp_path / "i.raw"
+    source.write_bytes(b"q" * MIB)
+    _qemu_img("convert", "-O", "qcow2", str(source), str(tmp_path / "i.qcow2"))
+    _qemu_img("create", "-f", "qcow2", "-F", "raw", "-b", str(source), str(tmp_path / "b.qcow2"))
+    lab.image.disk_format = "qcow2"
+    lab.content = (tmp_path / "b.qcow2").read_bytes()
+    with pytest.raises(exception.ImageUnacceptable):
+        lab.spawn()
+    lab.content = (tmp_path / "i.qcow2").read_bytes()
+    lab.spawn()
+    with open(lab.folder / "root.raw", "rb") as file:
+        assert file.read(MIB) == b"q" * MIB
+    assert image_cache.FORMATS == ("raw", "qcow2")
+
+
+def test_network_that_does_not_come(lab: Lab) -> None:
+    lab.virtapi.late = True
+    with pytest.raises(exception.VirtualInterfaceCreateException):
+        lab.spawn()
+    assert lab.host.starts() == 0
+    assert lab.taps == []
+    CONF.set_override("vif_plugging_is_fatal", False)
+    lab.spawn()
+    assert lab.state() == power_state.RUNNING
+
+
+def test_unknown_vif_type(lab: Lab) -> None:
+    lab.network_info[0]["type"] = "ovs"
+    with pytest.raises(exception.VirtualInterfacePlugException):
+        vifs.plug(lab.instance, lab.network_info)
+
+
+def test_bhyve_that_does_not_start(lab: Lab) -> None:
+    (lab.host.base / "refuse").touch()
+    with pytest.raises(exception.InstancePowerOnFailure, match="Device busy"):
+        lab.spawn()
+    assert not lab.folder.exists()
+
+
+@pytest.mark.parametrize("wish", ["swap", "ephemeral", "volume", "config drive"])
+def test_refuses_what_is_not_built(lab: Lab, wish: str) -> None:
+    more: dict[str, Any] = {}
+    if wish == "swap":
+        lab.instance.flavor.swap = 1
+    elif wish == "ephemeral":
+        lab.instance.flavor.ephemeral_gb = 1
+    elif wish == "volume":
+        more = {"block_device_info": {"block_device_mapping": [{"mount_device": "/dev/vdb"}]}}
+    else:
+        lab.instance.config_drive = "True"
+    with pytest.raises(exception.BuildAbortException, match=wish.split()[0]):
+        lab.spawn(**more)
+
+
+def test_consoles_are_not_promised(lab: Lab) -> None:
+    for method in (lab.driver.get_serial_console, lab.driver.get_vnc_console):
+        with pytest.raises(exception.ConsoleTypeUnavailable):
+            method(None, lab.instance)
+    with pytest.raises(NotImplementedError):
+        lab.driver.snapshot(None, lab.instance, "x", None)
+
+
+def test_resources(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {
+        "hw.ncpu": "4\n",
+        "hw.physmem": f"{8 << 30}\n",
+        "hw.model": "AMD EPYC\n",
+        "kern.boottime": "{ sec = 1795225000, usec = 1 } Sat Nov 21 03:00:00 2026\n",
+        "kern.osrelease": "15.1-RELEASE\n",
+    }
+    fake = SimpleNamespace(run=lambda argv, **_: SimpleNamespace(out=answers[argv[2]]))
+    monkeypatch.setattr(driver_module, "LocalHost", lambda: fake)
+    lab.spawn()
+    found = lab.driver.get_available_resource("fbsd1")
+    assert (found["vcpus"], found["memory_mb"], found["vcpus_used"], found["memory_mb_used"]) == (4, 8192, 2, 256)
+    assert found["supported_instances"] == [("x86_64", "bhyve", "hvm")]
+    assert (found["hypervisor_type"], found["hypervisor_version"]) == ("bhyve", 15001000)
+    assert (found["local_gb_used"], found["hypervisor_hostname"]) == (1, "fbsd1")
+    assert " up " in lab.driver.get_host_uptime()
+    assert lab.driver.get_available_nodes() == ["fbsd1"]
+    kept: dict[str, Any] = {}
+    tree = SimpleNamespace(
+        data=lambda _: SimpleNamespace(inventory={}), update_inventory=lambda _, inventory: kept.update(inventory)
+    )
+    lab.driver.update_provider_tree(tree, "fbsd1")
+    assert set(kept) == {"VCPU", "MEMORY_MB", "DISK_GB"}
+    assert kept["MEMORY_MB"]["reserved"] == CONF.reserved_host_memory_mb
+    assert kept["VCPU"]["allocation_ratio"] == 4.0
