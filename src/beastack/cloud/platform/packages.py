@@ -101,9 +101,7 @@ class PackageManager(Protocol):
 def _fail(argv: Sequence[str], answer: Answer) -> PackageError:
     words = (answer.err.strip() or answer.out.strip()).splitlines()[-5:]
     return PackageError(
-        f"{' '.join(argv)} failed with status {answer.rc}:\n  "
-        + "\n  ".join(words)
-        + "\nRemedy: run it by hand, mend"
+        f"{' '.join(argv)} failed with status {answer.rc}:\n  " + "\n  ".join(words) + "\nRemedy: run it by hand, mend"
         " what it names (network, disk space, a locked dpkg), and run the same beastack command again."
     )
 
@@ -117,9 +115,7 @@ class Apt:
 
     def missing(self) -> list[str]:
         """Those of the wanted packages that dpkg does not know as installed."""
-        answer = self._run(
-            ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *self.wanted], QUERY_LIMIT
-        )
+        answer = self._run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *self.wanted], QUERY_LIMIT)
         present = {line.split()[0] for line in answer.out.splitlines() if line.endswith(" installed")}
         return [name for name in self.wanted if name not in present]
 

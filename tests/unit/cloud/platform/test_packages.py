@@ -22,9 +22,7 @@ class Recorder:
 
 
 def test_apt_counts_only_what_dpkg_calls_installed() -> None:
-    runner = Recorder(
-        {"dpkg-query": Answer(1, "haproxy installed\novmf config-files\n", "no package memcached")}
-    )
+    runner = Recorder({"dpkg-query": Answer(1, "haproxy installed\novmf config-files\n", "no package memcached")})
     assert Apt(("haproxy", "ovmf", "memcached"), runner).missing() == ["ovmf", "memcached"]
 
 
