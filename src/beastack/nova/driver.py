@@ -13,11 +13,11 @@ from oslo_log import log as logging
 from oslo_utils import excutils
 
 from beastack.freebsd.host import LocalHost
-from beastack.nova import conf, disks, machines, resources, vifs
+from beastack.nova import disks, machines, resources, vifs
 from beastack.nova.guests import Guest
 from beastack.nova.ports import ConsolePorts
 from beastack.nova.watch import GuestWatch
-from beastack.privsep import guest_files
+from beastack.privsep import guest_conf, guest_files
 from beastack.privsep import guests as privileged
 from nova import exception
 from nova.virt import driver as virt_driver
@@ -39,9 +39,9 @@ class BhyveDriver(virt_driver.ComputeDriver):
 
     def __init__(self, virtapi: Any) -> None:
         super().__init__(virtapi)
-        self._options = conf.options()
+        self._options = guest_conf.register(CONF)
         self._instances = Path(CONF.instances_path)
-        self._ports = ConsolePorts(self._instances, conf.console_ports())
+        self._ports = ConsolePorts(self._instances, guest_conf.console_ports(self._options))
         self._watch = GuestWatch(self._instances, self._guest_ended)
         self._facts: resources.HostFacts | None = None
 
@@ -56,6 +56,11 @@ class BhyveDriver(virt_driver.ComputeDriver):
             path = getattr(self._options, name)
             if not path or not Path(path).is_file():
                 raise exception.HypervisorUnavailable(f"[beastack] {name} = {path}: there is no such file")
+        theirs = self._options.instances_path
+        if theirs and Path(theirs) != self._instances:
+            raise exception.HypervisorUnavailable(
+                f"[beastack] instances_path = {theirs}, but instances_path = {self._instances}"
+            )
         self._instances.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self._instances.resolve() != self._instances:
             raise exception.HypervisorUnavailable(f"instances_path {self._instances} is not a real, absolute path")

@@ -22,7 +22,7 @@ from oslo_config import cfg
 
 from beastack.freebsd import bhyve, bhyve_json
 from beastack.freebsd.process import is_same, kill_and_wait
-from beastack.privsep import checks, conf, guest_files
+from beastack.privsep import checks, guest_conf, guest_files
 from beastack.privsep.guest_files import GuestFileError, GuestState
 
 _START_SECONDS = 40.0
@@ -36,8 +36,10 @@ def _refuse(text: str) -> None:
 
 
 def _instances() -> Path:
-    conf.register(cfg.CONF)
-    return Path(cfg.CONF.beastack.instances_path)
+    configured = guest_conf.register(cfg.CONF).instances_path
+    if not configured or not Path(configured).is_absolute():
+        _refuse(f"[beastack] instances_path = {configured}: not an absolute path")
+    return Path(configured)
 
 
 def _folder(uuid: str) -> Path:
@@ -52,11 +54,6 @@ def _folder(uuid: str) -> Path:
     return folder
 
 
-def _port_range() -> tuple[int, int]:
-    first, _, last = str(cfg.CONF.beastack.console_ports).partition("-")
-    return int(first), int(last)
-
-
 def check_machine(text: str, uuid: str, folder: Path) -> bhyve.Machine:
     """The machine that the text describes, or Refused."""
     try:
@@ -68,11 +65,11 @@ def check_machine(text: str, uuid: str, folder: Path) -> bhyve.Machine:
     if machine.bootrom.code != cfg.CONF.beastack.bootrom:
         _refuse(f"bootrom: {machine.bootrom.code!r} is not the configured one")
     console, screen = machine.console, machine.frame_buffer
-    first, last = _port_range()
+    ports = guest_conf.console_ports(cfg.CONF.beastack)
     if not isinstance(console, bhyve.TcpConsole) or console.address != "127.0.0.1":
         _refuse("console: only TCP on 127.0.0.1 is served")
-    elif not first <= console.port <= last:
-        _refuse(f"console: port {console.port} is not one of {first}-{last}")
+    elif console.port not in ports:
+        _refuse(f"console: port {console.port} is not one of {ports.start}-{ports.stop - 1}")
     if screen is not None and screen.address != "127.0.0.1":
         _refuse("frame buffer: only on 127.0.0.1")
     for name in machine.file_paths():

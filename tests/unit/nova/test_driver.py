@@ -17,7 +17,7 @@ from nova.network import model
 
 from beastack.nova import driver as driver_module
 from beastack.nova import image_cache, vifs
-from beastack.privsep import conf, context, guest_files, interfaces
+from beastack.privsep import context, guest_conf, guest_files, interfaces
 from nova import exception, objects
 from nova.virt import driver as virt_driver
 from nova.virt import images
@@ -61,7 +61,7 @@ class Lab:
         firmware.write_bytes(b"code")
         (base / "vars.fd").write_bytes(b"v" * 4096)
         port = free_port()
-        conf.register(CONF)
+        guest_conf.register(CONF)
         monkeypatch.setenv("PATH", self.host.env["PATH"])
         CONF([], project="nova", default_config_files=[], version="x")
         CONF.set_override("host", "fbsd1")

@@ -16,7 +16,7 @@ import pytest
 from oslo_config import cfg
 
 from beastack.freebsd import bhyve, bhyve_json, process
-from beastack.privsep import checks, conf, context, guest_files, guests
+from beastack.privsep import checks, context, guest_conf, guest_files, guests
 
 _SPEC = importlib.util.spec_from_file_location("guest_fakes", Path(__file__).parent.parent / "nova" / "fakes.py")
 assert _SPEC is not None and _SPEC.loader is not None
@@ -30,7 +30,7 @@ UUID = fakes.UUID
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made = fakes.FakeHost(tmp_path)
-    conf.register(cfg.CONF)
+    guest_conf.register(cfg.CONF)
     port = made.machine.console.port
     cfg.CONF.set_override("instances_path", str(tmp_path / "instances"), "beastack")
     cfg.CONF.set_override("bootrom", "/fw.fd", "beastack")

@@ -1,0 +1,46 @@
+"""Options of `[beastack]` about guests. nova-compute and the privileged side read them, each from its own files."""
+
+from typing import Any
+
+from oslo_config import cfg
+
+GROUP = "beastack"
+
+OPTIONS = [
+    cfg.StrOpt(
+        "instances_path", help="Folder of the instances that the privileged side accepts: nova's instances_path."
+    ),
+    cfg.StrOpt(
+        "bootrom",
+        default="/usr/local/share/uefi-firmware/BHYVE_UEFI_CODE.fd",
+        help="UEFI code that every guest starts with.",
+    ),
+    cfg.StrOpt(
+        "bootrom_vars",
+        default="/usr/local/share/uefi-firmware/BHYVE_UEFI_VARS.fd",
+        help="Template of a guest's UEFI variables; each guest gets a copy.",
+    ),
+    cfg.StrOpt(
+        "console_ports",
+        default="7000-7999",
+        regex=r"\d{4,5}-\d{4,5}",
+        help="TCP ports on 127.0.0.1 for serial consoles, both ends included. Keep them below the host's ephemeral "
+        "ports (net.inet.ip.portrange.first, 10000).",
+    ),
+]
+
+
+def register(conf: Any) -> Any:
+    """The group, with each of these options that nobody has registered before."""
+    conf.register_group(cfg.OptGroup(GROUP, title="Beastack"))
+    group = getattr(conf, GROUP)
+    for option in OPTIONS:
+        if option.dest not in group:
+            conf.register_opt(option, group=GROUP)
+    return group
+
+
+def console_ports(group: Any) -> range:
+    """The configured range."""
+    first, _, last = str(group.console_ports).partition("-")
+    return range(int(first), int(last) + 1)
