@@ -1,0 +1,41 @@
+"""Owns the host's own view of /proc, /sys and /dev: made once, before the engine answers."""
+
+import os
+from pathlib import Path
+
+from beastack.sim.linux.namespaces import (
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    mount,
+)
+
+_NODES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "net/tun", "kvm")
+_FOLDERS = ("pts", "shm")
+_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
+
+
+def prepare_mounts() -> None:
+    """Everything is private from here on: what the host mounts is seen nowhere else."""
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    # what of the old /dev is wanted is held open, as the new tmpfs hides it
+    wanted = [name for name in (*_NODES, *_FOLDERS) if Path("/dev", name).exists()]
+    held = {name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC) for name in wanted}
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+    mount("beastack-dev", "/dev", "tmpfs", MS_NOSUID, "mode=755,size=64m")
+    for name, fd in held.items():
+        target = Path("/dev", name)
+        target.parent.mkdir(exist_ok=True)
+        if name in _FOLDERS:
+            target.mkdir()
+        else:
+            target.touch()
+        mount(f"/proc/self/fd/{fd}", str(target), None, MS_BIND | MS_REC)
+        os.close(fd)
+    for name, source in _LINKS.items():
+        Path("/dev", name).symlink_to(source)

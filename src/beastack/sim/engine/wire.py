@@ -1,0 +1,164 @@
+"""Owns the way of a frame: wire, guard, bridge, pf, wire or IP stack.
+
+A frame travels as `(frame, header)`, where the header is Linux's virtio header (checksum and segmentation still to be
+done); it is kept between TAPs and worked off before a guest.
+"""
+
+import os
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from beastack.sim.linux.tuntap import HEADER_SIZE, READ_SIZE
+from beastack.sim.net.bridge import Bridge, Member
+from beastack.sim.net.interface import Interface, Kind
+from beastack.sim.net.offload import NO_OFFLOAD, plain_frames
+
+if TYPE_CHECKING:
+    from beastack.sim.engine.filters import Filters
+
+# A frame that passes more interfaces than this runs in a loop (two ends of one cable in one bridge); FreeBSD would
+# storm until the host starves, we drop it.
+MAX_HOPS = 24
+BATCH = 64
+
+
+class Wire:
+    """Moves frames. Everything it decides comes from the interfaces, their bridges and the filters."""
+
+    def __init__(self, filters: "Filters") -> None:
+        self._filters = filters
+        self._hops = 0
+        self.dropped = 0
+
+    # --- from file descriptors -------------------------------------------------------------------------------------
+
+    def read_stack(self, interface: Interface, fd: int) -> None:
+        """Frames that the interface's own IP stack sends."""
+        for _ in range(BATCH):
+            try:
+                data = os.read(fd, READ_SIZE)
+            except BlockingIOError:
+                return
+            self.from_stack(interface, data[HEADER_SIZE:], data[:HEADER_SIZE])
+
+    def read_cable(self, interface: Interface, fd: int) -> None:
+        """Frames that come over a network card's cable."""
+        for _ in range(BATCH):
+            try:
+                data = os.read(fd, READ_SIZE)
+            except BlockingIOError:
+                return
+            self.arrive(interface, data[HEADER_SIZE:], data[:HEADER_SIZE])
+
+    def read_guest(self, interface: Interface, sock: socket.socket) -> None:
+        """Frames that a guest sends into the tap it holds open."""
+        for _ in range(BATCH):
+            try:
+                frame = sock.recv(READ_SIZE)
+            except BlockingIOError:
+                return
+            self.arrive(interface, frame, NO_OFFLOAD)
+
+    # --- the way of a frame ----------------------------------------------------------------------------------------
+
+    def from_stack(self, interface: Interface, frame: bytes, header: bytes = NO_OFFLOAD) -> None:
+        if len(frame) < 14 or not interface.up:
+            self.dropped += 1
+            return
+        if interface.bridge is not None:
+            self._bridge_output(interface.bridge, frame, header)
+        elif interface.member_of is not None and interface.member_of.interface.up:
+            self._bridge_output(interface.member_of, frame, header)
+        else:
+            self.depart(interface, frame, header)
+
+    def arrive(self, interface: Interface, frame: bytes, header: bytes) -> None:
+        """A frame came from the wire (or the guest) of this interface."""
+        if len(frame) < 14 or not interface.up or self._hops >= MAX_HOPS:
+            self.dropped += 1
+            return
+        self._hops += 1
+        try:
+            guard = interface.vnet.netgraph
+            if guard is not None and not guard.lower_in(interface.name, frame):
+                self.dropped += 1
+                return
+            bridge = interface.member_of
+            if bridge is not None and bridge.interface.up:
+                self._bridge_input(bridge, interface, frame, header)
+            else:
+                self._deliver(interface, frame, header)
+        finally:
+            self._hops -= 1
+
+    def depart(self, interface: Interface, frame: bytes, header: bytes) -> None:
+        """A frame leaves by this interface's wire."""
+        if not interface.up:
+            self.dropped += 1
+            return
+        guard = interface.vnet.netgraph
+        if guard is not None and not guard.upper_out(interface.name, frame):
+            self.dropped += 1
+            return
+        if interface.kind is Kind.EPAIR and interface.peer is not None:
+            self.arrive(interface.peer, frame, header)
+        elif interface.kind is Kind.TAP and interface.holder is not None:
+            for plain in plain_frames(header, frame):
+                if not interface.holder.send(plain):
+                    self.dropped += 1
+        elif interface.cable is not None:
+            self._write(interface.cable, frame, header)
+
+    def _deliver(self, interface: Interface, frame: bytes, header: bytes) -> None:
+        if interface.stack is not None and interface.stack.fd is not None:
+            self._write(interface.stack.fd, frame, header)
+
+    def _write(self, fd: int, frame: bytes, header: bytes) -> None:
+        try:
+            os.writev(fd, (header, frame))
+        except OSError:
+            # full queue, or the device is just going down: a wire loses frames, and its counter says so
+            self.dropped += 1
+
+    # --- the bridge ------------------------------------------------------------------------------------------------
+
+    def _bridge_input(self, bridge: Bridge, interface: Interface, frame: bytes, header: bytes) -> None:
+        now = time.monotonic()
+        member = bridge.member(interface)
+        if member is None:
+            return
+        destination = frame[:6]
+        if not bridge.learn(member, frame[6:12], now):
+            self.dropped += 1
+            return
+        if destination[0] & 1:
+            # pfil_local_phys is 0: what stays on this host is not filtered at the member
+            self._deliver(bridge.interface, frame, header)
+            self._deliver(interface, frame, header)
+        else:
+            for own in (bridge.interface, *(one.interface for one in bridge.members)):
+                if own.mac == destination and own.stack is not None:
+                    self._deliver(own, frame, header)
+                    return
+            if destination == bridge.interface.mac:
+                return
+        targets = bridge.targets(member, destination, now)
+        if not targets or not self._pf(bridge, member, "in", frame, now):
+            return
+        for target in targets:
+            if self._pf(bridge, target, "out", frame, now):
+                self.depart(target.interface, frame, header)
+
+    def _bridge_output(self, bridge: Bridge, frame: bytes, header: bytes) -> None:
+        """From the host's own stack: pf has its say on the bridge interface, not at the members."""
+        now = time.monotonic()
+        destination = frame[:6]
+        for target in bridge.targets(None, destination, now):
+            if not destination[0] & 1 and target.interface.mac == destination:
+                self._deliver(target.interface, frame, header)
+            else:
+                self.depart(target.interface, frame, header)
+
+    def _pf(self, bridge: Bridge, member: Member, direction: str, frame: bytes, now: float) -> bool:
+        return self._filters.bridged(bridge.interface.vnet, member.interface.name, direction, frame, now)

@@ -1,0 +1,1 @@
+"""The life of one simulated host, seen from the root namespace: start, enter, stop."""

@@ -1,0 +1,1 @@
+"""What the simulator asks of the Linux kernel: namespaces, mounts, rtnetlink and TAP devices."""
