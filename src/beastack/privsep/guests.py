@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from beastack.freebsd.host import LocalHost
-from beastack.privsep.context import default
 from oslo_config import cfg
 
 from beastack.freebsd import bhyve, bhyve_json
+from beastack.freebsd.host import LocalHost
 from beastack.freebsd.process import is_same, kill_and_wait
 from beastack.privsep import checks, guest_conf, guest_files
+from beastack.privsep.context import entry
 from beastack.privsep.guest_files import GuestFileError, GuestState
 
 _START_SECONDS = 40.0
@@ -42,9 +42,16 @@ def _instances() -> Path:
     return Path(configured)
 
 
+def _place(uuid: str) -> Path:
+    """Where the guest's folder is or would be: directly below the configured place, never that place itself."""
+    if len(checks.uuid(uuid)) != 36:
+        _refuse(f"UUID: {uuid!r} is not one in canonical form")
+    return _instances() / uuid
+
+
 def _folder(uuid: str) -> Path:
-    """The guest's folder: a real one, directly below the configured place."""
-    folder = _instances() / checks.uuid(uuid)
+    """The guest's folder: a real one."""
+    folder = _place(uuid)
     try:
         found = folder.lstat()
     except FileNotFoundError:
@@ -72,6 +79,8 @@ def check_machine(text: str, uuid: str, folder: Path) -> bhyve.Machine:
         _refuse(f"console: port {console.port} is not one of {ports.start}-{ports.stop - 1}")
     if screen is not None and screen.address != "127.0.0.1":
         _refuse("frame buffer: only on 127.0.0.1")
+    for nic in machine.nics:
+        checks.interface_name(nic.tap)
     for name in machine.file_paths():
         _check_own_file(Path(name), folder)
     return machine
@@ -89,7 +98,7 @@ def _check_own_file(path: Path, folder: Path) -> None:
         _refuse(f"{path}: not a regular file with one name")
 
 
-@default.entrypoint
+@entry
 def prepare_host() -> None:
     """Load vmm(4); loading it again does nothing (`-n`)."""
     LocalHost().run(["kldload", "-n", "vmm"])
@@ -99,7 +108,7 @@ def _answer(state: GuestState | None) -> dict[str, object]:
     return {} if state is None else asdict(state)
 
 
-@default.entrypoint
+@entry
 def start_guest(uuid: str) -> dict[str, object]:
     """Start the guest as its machine.json says, unless it runs; wait until it runs or has failed."""
     folder = _folder(uuid)
@@ -132,11 +141,10 @@ def _follow(folder: Path, do: str) -> dict[str, object]:
     return _answer(guest_files.current_state(folder))
 
 
-@default.entrypoint
+@entry
 def stop_guest(uuid: str, graceful_seconds: int) -> dict[str, object]:
     """Press the power button, by force after `graceful_seconds`; wait for the end. Nothing to do is fine."""
-    if not 0 <= graceful_seconds <= _MAX_GRACE:
-        _refuse(f"graceful_seconds: {graceful_seconds} is not between 0 and {_MAX_GRACE}")
+    checks.number(graceful_seconds, 0, _MAX_GRACE, "graceful_seconds")
     return _answer(_stop(uuid, _folder(uuid), graceful_seconds))
 
 
@@ -199,7 +207,7 @@ def _destroy_vm(uuid: str) -> None:
     LocalHost().run(["bhyvectl", f"--vm={uuid}", "--destroy"], check=False)
 
 
-@default.entrypoint
+@entry
 def mend_guest(uuid: str) -> dict[str, object]:
     """After a crash of the supervisor: leave no bhyve that nobody knows. A guest that is well is left
     alone.
@@ -210,19 +218,19 @@ def mend_guest(uuid: str) -> dict[str, object]:
     return _answer(guest_files.current_state(folder))
 
 
-@default.entrypoint
+@entry
 def reset_guest(uuid: str) -> dict[str, object]:
     """Press the reset button; wait until the guest runs again (or ended)."""
     folder = _folder(uuid)
     return _follow(folder, "reset")
 
 
-@default.entrypoint
+@entry
 def forget_guest(uuid: str) -> None:
     """End the guest, however, and remove what its supervisor left, so that its owner can remove the
     folder.
     """
-    folder = _instances() / checks.uuid(uuid)
+    folder = _place(uuid)
     if not os.path.lexists(folder):
         return
     _stop(uuid, _folder(uuid), 0)
@@ -230,7 +238,7 @@ def forget_guest(uuid: str) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-@default.entrypoint
+@entry
 def guest_state(uuid: str) -> dict[str, object]:
     """What the supervisor says, corrected when it is gone; empty when the guest was never started."""
     return _answer(guest_files.current_state(_folder(uuid)))

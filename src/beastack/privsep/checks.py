@@ -1,0 +1,173 @@
+"""Checks of what crosses the privilege boundary, made on the privileged side.
+
+A caller may be compromised, so nothing of it is believed: each function returns the value it was given, in one
+canonical form, or raises ``Refused``. What a check does not know it refuses.
+"""
+
+import ipaddress
+import re
+from collections.abc import Collection
+from pathlib import Path
+from uuid import UUID
+
+# FreeBSD's IFNAMSIZ is 16 with the closing NUL.
+_PORT_INTERFACE = re.compile(r"(?:tap|ns-|qr-|qg-)[0-9a-f]{8}-[0-9a-f]{2}")
+_BRIDGE = re.compile(r"brq[0-9a-f]{8}-[0-9a-f]{2}")
+_NIC = re.compile(r"[a-z][a-z0-9_]{0,9}[0-9]{1,3}")
+_JAIL = re.compile(r"(?:qdhcp|qrouter)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+_TABLE = re.compile(r"bs[46]_[0-9a-f]{8,27}")
+_DESCRIPTION = re.compile(r"beastack:[a-z]{1,16}:[0-9a-zA-Z._-]{1,63}")
+_HOST_NAME = re.compile(r"[0-9a-zA-Z](?:[0-9a-zA-Z.-]{0,252}[0-9a-zA-Z])?")
+
+
+class Refused(Exception):
+    """The privileged side does not do this; the text says which value and why."""
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise Refused(f"{what}: a text is wanted, not {type(value).__name__}")
+    return value
+
+
+def _match(pattern: re.Pattern[str], value: object, what: str) -> str:
+    text = _text(value, what)
+    if pattern.fullmatch(text) is None:
+        raise Refused(f"{what}: {text!r} is not of the form {pattern.pattern}")
+    return text
+
+
+def uuid(value: object) -> str:
+    """A UUID in its canonical, lower-case form with hyphens."""
+    text = _text(value, "UUID")
+    try:
+        canonical = str(UUID(text))
+    except ValueError:
+        canonical = ""
+    if canonical != text:
+        raise Refused(f"UUID: {text!r} is not one in canonical form")
+    return text
+
+
+def interface_name(value: object) -> str:
+    """An interface of ours: tap…, ns-…, qr-…, qg-… and 11 characters of a port's id."""
+    return _match(_PORT_INTERFACE, value, "interface")
+
+
+def bridge_name(value: object) -> str:
+    """A bridge of ours: brq and 11 characters of a network's id."""
+    return _match(_BRIDGE, value, "bridge")
+
+
+def nic_name(value: object, allowed: Collection[str]) -> str:
+    """A network card's name that the configuration allows."""
+    name = _match(_NIC, value, "network card")
+    if name not in allowed:
+        raise Refused(f"network card: {name!r} is not among those allowed ({', '.join(sorted(allowed)) or 'none'})")
+    return name
+
+
+def jail_name(value: object) -> str:
+    """A jail of ours: qdhcp- or qrouter- and a UUID."""
+    return _match(_JAIL, value, "jail")
+
+
+def table_name(value: object) -> str:
+    """A pf table of ours, within pf's 31 characters."""
+    return _match(_TABLE, value, "table")
+
+
+def description(value: object) -> str:
+    """The mark on what we make: beastack:KIND:ID."""
+    return _match(_DESCRIPTION, value, "description")
+
+
+def host_name(value: object) -> str:
+    """A DNS name (RFC 1123), at most 254 characters."""
+    return _match(_HOST_NAME, value, "host name")
+
+
+def mac(value: object) -> str:
+    """A unicast Ethernet address, lower case with colons, not all zero."""
+    text = _match(_MAC, value, "MAC address")
+    first = int(text[:2], 16)
+    if first & 1 or text == "00:00:00:00:00:00":
+        raise Refused(f"MAC address: {text} is not a unicast one")
+    return text
+
+
+def ip(value: object) -> str:
+    """One IPv4 or IPv6 address without a zone, in canonical form."""
+    text = _text(value, "IP address")
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as e:
+        raise Refused(f"IP address: {e}") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise Refused(f"IP address: {text!r} carries a zone")
+    return str(address)
+
+
+def cidr(value: object) -> str:
+    """An address with its prefix length; host bits may be set (an interface's address)."""
+    text = _text(value, "address/prefix")
+    if "%" in text or "/" not in text:
+        raise Refused(f"address/prefix: {text!r} is not ADDRESS/LENGTH")
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError as e:
+        raise Refused(f"address/prefix: {e}") from None
+    if not text.rpartition("/")[2].isdecimal():
+        raise Refused(f"address/prefix: {text!r}: the length is not a number")
+    return str(found)
+
+
+def network(value: object) -> str:
+    """A network: ADDRESS/LENGTH without host bits."""
+    text = cidr(value)
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as e:
+        raise Refused(f"network: {e}") from None
+
+
+def number(value: object, low: int, high: int, what: str) -> int:
+    """A whole number from ``low`` to ``high``; booleans are none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise Refused(f"{what}: {value!r} is not a whole number from {low} to {high}")
+    return value
+
+
+def port_number(value: object) -> int:
+    """A TCP or UDP port."""
+    return number(value, 1, 65535, "port")
+
+
+def mtu(value: object) -> int:
+    """An interface's MTU, bytes: IPv4's least (RFC 791) to epair's most."""
+    return number(value, 68, 65535, "MTU")
+
+
+def items(value: object, most: int, what: str) -> list[object]:
+    """A list of at most ``most`` things; each is for its own check."""
+    if not isinstance(value, list | tuple) or len(value) > most:
+        raise Refused(f"{what}: a list of at most {most} is wanted")
+    return list(value)
+
+
+def own_path(path: Path, root: Path) -> Path:
+    """``path`` when it is ``root`` or below it and neither it nor a folder between is a symbolic link.
+
+    A folder or file that does not exist yet passes: there is nothing to follow.
+    """
+    if not path.is_absolute() or not root.is_absolute() or ".." in path.parts:
+        raise Refused(f"path: {path} is not an absolute one without '..'")
+    if not path.is_relative_to(root):
+        raise Refused(f"path: {path} is not below {root}")
+    for step in [path, *path.parents]:
+        if step.is_symlink():
+            raise Refused(f"path: {step} is a symbolic link")
+        if step == root:
+            break
+    return path

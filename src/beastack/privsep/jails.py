@@ -1,0 +1,105 @@
+"""Entry points for the vnet jails of DHCP, one a network, and their ports.
+
+A port is an epair: its host end ``tap`` + 11 characters of the port's id, which the bridge agent plugs, its jail end
+``ns-`` + the same.
+"""
+
+import ipaddress
+
+from beastack.freebsd import ifnet, jail, route
+from beastack.freebsd.errors import NoSuchJail
+from beastack.freebsd.host import LocalHost
+from beastack.freebsd.ifnet_read import list_interfaces
+from beastack.privsep import checks
+from beastack.privsep.context import entry
+
+HOST = LocalHost()
+PREFIX = "qdhcp-"
+
+
+def _jail(network_id: object) -> str:
+    return PREFIX + checks.uuid(network_id)
+
+
+def _ends(port_id: object) -> tuple[str, str]:
+    short = checks.uuid(port_id)[:11]
+    return f"tap{short}", f"ns-{short}"
+
+
+@entry
+def ensure_dhcp_jail(network_id: str) -> None:
+    """The network's jail, with its loopback up."""
+    jail.ensure_vnet(HOST, _jail(network_id))
+
+
+@entry
+def remove_dhcp_jail(network_id: str) -> None:
+    """End the jail's processes and remove it; its ports' host ends are removed with their ports."""
+    jail.remove(HOST, _jail(network_id))
+
+
+@entry
+def list_dhcp_jails() -> list[str]:
+    """Ids of the networks that have a jail here."""
+    return sorted(name.removeprefix(PREFIX) for name in jail.list_jails(HOST) if name.startswith(PREFIX))
+
+
+@entry
+def ensure_jail_port(network_id: str, port_id: str, mac: str, mtu: int) -> None:
+    """The port's epair, with one end in the jail under its name, MAC and MTU (bytes), both ends up."""
+    name = _jail(network_id)
+    outer, inner = _ends(port_id)
+    mac, mtu = checks.mac(mac), checks.mtu(mtu)
+    inside = HOST.jail(name)
+    if inner not in list_interfaces(inside):
+        # a pair whose jail end is elsewhere or half-made is made anew: nothing but a crash leaves one
+        ifnet.destroy(HOST, outer)
+        made = ifnet.ensure_epair(HOST, outer, f"beastack:port:{port_id}")
+        if made is None:
+            raise checks.Refused(f"{outer}: made by somebody else at the same time")
+        ifnet.move_to_jail(HOST, made, name)
+        ifnet.rename(inside, made, inner)
+    ifnet.set_mac(inside, inner, mac)
+    ifnet.set_mtu(inside, inner, mtu)
+    ifnet.set_up(inside, inner)
+    if ifnet.bridge_of(HOST, outer) is None:
+        ifnet.set_mtu(HOST, outer, mtu)
+    ifnet.set_up(HOST, outer)
+
+
+@entry
+def remove_jail_port(network_id: str, port_id: str) -> None:
+    """Destroy the port's epair; gone is fine."""
+    checks.uuid(network_id)
+    ifnet.destroy(HOST, _ends(port_id)[0])
+
+
+@entry
+def list_jail_ports(network_id: str) -> list[str]:
+    """Names of the jail's port interfaces (ns-…); empty when the jail is gone."""
+    try:
+        return sorted(n for n in list_interfaces(HOST.jail(_jail(network_id))) if n.startswith("ns-"))
+    except NoSuchJail:
+        return []
+
+
+@entry
+def set_jail_addresses(network_id: str, port_id: str, cidrs: list[str]) -> None:
+    """Give the port exactly these addresses (``address/length``); link-local IPv6 ones stay."""
+    inside, name = HOST.jail(_jail(network_id)), _ends(port_id)[1]
+    wanted = {checks.cidr(c) for c in checks.items(cidrs, 256, "addresses")}
+    interface = list_interfaces(inside)[name]
+    present = {c for c in [*interface.inet, *interface.inet6] if ipaddress.ip_interface(c).ip not in _LINK_LOCAL_6}
+    for cidr in sorted(present - wanted):
+        ifnet.remove_address(inside, name, cidr)
+    for cidr in sorted(wanted - present):
+        ifnet.add_address(inside, name, cidr)
+
+
+_LINK_LOCAL_6 = ipaddress.ip_network("fe80::/10")
+
+
+@entry
+def set_jail_default_route(network_id: str, gateway: str | None) -> None:
+    """Make ``gateway`` the jail's IPv4 default route; None removes it."""
+    route.set_default(HOST.jail(_jail(network_id)), None if gateway is None else checks.ip(gateway))
