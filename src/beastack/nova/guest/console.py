@@ -214,9 +214,8 @@ class ConsoleHub:
             if viewer.pending:
                 del viewer.pending[: viewer.socket.send(viewer.pending)]
         except BlockingIOError:
-            if len(viewer.pending) > VIEWER_BUFFER:  # it does not read: the others must not wait for it
-                self._drop(viewer)
-                return
+            if len(viewer.pending) > VIEWER_BUFFER:  # it does not read: neither the guest nor the others wait for it
+                viewer.pending[: -VIEWER_BUFFER // 2] = b"\r\n[beastack: output was skipped]\r\n"
         except OSError:
             self._drop(viewer)
             return
