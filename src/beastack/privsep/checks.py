@@ -44,7 +44,7 @@ def uuid(value: object) -> str:
     try:
         canonical = str(UUID(text))
     except ValueError:
-        canonical = ""
+        canonical = None
     if canonical != text:
         raise Refused(f"UUID: {text!r} is not one in canonical form")
     return text

@@ -3,6 +3,8 @@
 Folders and network cards come from here and never from a caller.
 """
 
+from typing import Any
+
 from oslo_config import cfg
 
 GROUP = "beastack"
@@ -18,7 +20,7 @@ OPTIONS = [
 ]
 
 
-def register(conf: cfg.ConfigOpts) -> cfg.GroupAttr:
+def register(conf: Any) -> Any:
     """Register the section (twice is once) and return it."""
     conf.register_opts(OPTIONS, group=GROUP)
     return conf[GROUP]

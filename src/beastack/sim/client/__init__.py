@@ -1,1 +1,1 @@
-"""Programs that run on the caller's side, inside the simulated host: stdlib-only scripts, started with `python -ISs`."""
+"""Programs on the caller's side, inside the simulated host: stdlib-only scripts, run by `python -ISs`."""

@@ -3,12 +3,15 @@
 Run as `python -ISs`; imports as little as it can, because a driver starts it thousands of times.
 """
 
+# pathlib would double the time to start, and becoming a program is the purpose:
+# ruff: noqa: PTH100, PTH119, PTH120, S606
+
 import _socket
 import os
 import sys
 
 
-def _input(program, argv):
+def _input(program: str, argv: list[str]) -> tuple[str | None, dict[str, str]]:
     """Standard input and named files, for the programs that read them (`-f FILE`, also in a cluster: `-nf FILE`)."""
     if program not in ("pfctl", "ngctl"):
         return None, {}
@@ -35,7 +38,7 @@ def _input(program, argv):
     return None, {}
 
 
-def main():
+def main() -> int:
     import json
 
     here = os.path.dirname(os.path.dirname(os.path.abspath(sys.argv[0])))
@@ -71,10 +74,12 @@ def main():
         except OSError as error:
             sys.stderr.write(f"{program}: {command[0]}: {error.strerror}\n")
             return 1
+    # FreeBSD's programs buffer what they print, so their complaints come first
+    sys.stderr.write(reply["err"])
+    sys.stderr.flush()
     sys.stdout.write(reply["out"])
     sys.stdout.flush()
-    sys.stderr.write(reply["err"])
-    return reply["rc"]
+    return int(reply["rc"])
 
 
 if __name__ == "__main__":

@@ -3,12 +3,16 @@
 Run as `python -ISs` on the caller's side, so that the command lives in the caller's jail.
 """
 
+# pathlib would double the time to start, and becoming a program is the purpose:
+# ruff: noqa: PTH108, PTH110, S606
+
 import fcntl
 import getopt
 import os
 import signal
 import sys
 import time
+from typing import NoReturn
 
 USAGE = (
     "usage: daemon [-cfr] [-p child_pidfile] [-P supervisor_pidfile] [-o output_file] [-t title]\n"
@@ -16,12 +20,12 @@ USAGE = (
 )
 
 
-def fail(text, status=1):
+def fail(text: str, status: int = 1) -> NoReturn:
     sys.stderr.write(f"daemon: {text}\n")
     sys.exit(status)
 
 
-def open_pidfile(path):
+def open_pidfile(path: str) -> int:
     """Locked while its owner lives, as pidfile(3) does it; a second daemon is refused."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -35,12 +39,12 @@ def open_pidfile(path):
     return fd
 
 
-def write_pid(fd, pid):
+def write_pid(fd: int, pid: int) -> None:
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{pid}".encode(), 0)
 
 
-def become(user):
+def become(user: str) -> None:
     import pwd
 
     entry = pwd.getpwnam(user)
@@ -49,12 +53,13 @@ def become(user):
     os.setuid(entry.pw_uid)
 
 
-def supervise(command, options, output):
+def supervise(
+    command: list[str], child_file: int | None, output: int | None, user: str | None, delay: float | None
+) -> int:
     """Start the command, pass a SIGTERM on, wait; again after a pause with -r. Ends with the command's status."""
-    child_file, restart, delay = options["child_file"], options["restart"], options["delay"]
     state = {"child": 0, "ending": False}
 
-    def terminate(number, _frame):
+    def terminate(number: int, _frame: object) -> None:
         state["ending"] = True
         if state["child"]:
             try:
@@ -70,8 +75,8 @@ def supervise(command, options, output):
             if output is not None:
                 os.dup2(output, 1)
                 os.dup2(output, 2)
-            if options["user"]:
-                become(options["user"])
+            if user:
+                become(user)
             try:
                 os.execvp(command[0], command)
             except OSError as error:
@@ -83,12 +88,12 @@ def supervise(command, options, output):
             write_pid(child_file, child)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         state["child"] = 0
-        if not restart or state["ending"]:
+        if delay is None or state["ending"]:
             return status if status >= 0 else 128 - status
         time.sleep(delay)
 
 
-def main():
+def main() -> int:
     try:
         pairs, command = getopt.getopt(sys.argv[1:], "cfrp:P:o:t:u:R:")
     except getopt.GetoptError as error:
@@ -115,15 +120,10 @@ def main():
         null = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-    options = {
-        "child_file": child_file,
-        "restart": "-r" in given or "-R" in given,
-        "delay": float(given.get("-R", "1")),
-        "user": given.get("-u"),
-    }
+    delay = float(given.get("-R", "1")) if "-r" in given or "-R" in given else None
     if own_file is not None:
         write_pid(own_file, os.getpid())
-    status = supervise(command, options, output)
+    status = supervise(command, child_file, output, given.get("-u"), delay)
     for name in ("-p", "-P"):
         if name in given and os.path.exists(given[name]):
             os.unlink(given[name])

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from beastack.sim.engine.vnet import Vnet
 
@@ -59,12 +60,12 @@ class Jail:
 
 def processes_in(uts_inode: int) -> Iterator[int]:
     """The processes of a jail are those that live in its UTS namespace: every jail has its own."""
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or entry == "1":
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or entry.name == "1":
             continue
         try:
-            if os.stat(f"/proc/{entry}/ns/uts").st_ino == uts_inode:
-                yield int(entry)
+            if (entry / "ns/uts").stat().st_ino == uts_inode:
+                yield int(entry.name)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # ended while we looked
 

@@ -60,7 +60,10 @@ async def _run(config: dict[str, object]) -> None:
     def watch(fd: int, callback: Callable[[], None]) -> None:
         loop.add_reader(fd, callback)
 
-    state = State(str(config["name"]), str(config["directory"]), watch, loop.remove_reader, loop.call_later)
+    def unwatch(fd: int) -> None:
+        loop.remove_reader(fd)
+
+    state = State(str(config["name"]), str(config["directory"]), watch, unwatch, loop.call_later)
     _configure(state, config)
     loop.add_signal_handler(signal.SIGCHLD, reap)
     stop = asyncio.Event()

@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 import traceback
+from pathlib import Path
 
 from beastack.sim.engine.state import State
 from beastack.sim.net.errors import Failed
@@ -25,7 +26,7 @@ def listen(directory: str) -> socket.socket:
     try:
         path = f"/proc/self/fd/{folder}/engine.sock"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            Path(path).unlink()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         mask = os.umask(0o177)
         try:

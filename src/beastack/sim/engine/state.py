@@ -28,7 +28,7 @@ from beastack.sim.net.interface import (
 )
 
 # How long devd(8) takes to configure an interface that it finds under its first name
-DEVD_DELAY = 0.15
+DEVD_DELAY = 0.2
 # Duplicate address detection of an IPv6 address
 TENTATIVE = 1.0
 # A tap's node must not be mistaken for a device that works: no driver has this major number
@@ -83,13 +83,13 @@ class State:
         """The network stack of a caller; one from outside the host's PID namespace (0) is the host's."""
         if pid == 0:
             return self.host
-        inode = os.stat(f"/proc/{pid}/ns/net").st_ino
+        inode = Path(f"/proc/{pid}/ns/net").stat().st_ino
         return next((vnet for vnet in self.vnets() if vnet.inode == inode), self.host)
 
     def jail_of(self, pid: int) -> Jail | None:
         if pid == 0:
             return None
-        inode = os.stat(f"/proc/{pid}/ns/uts").st_ino
+        inode = Path(f"/proc/{pid}/ns/uts").stat().st_ino
         return next((jail for jail in self.jails.values() if jail.uts_inode == inode), None)
 
     def find_jail(self, key: str) -> Jail | None:

@@ -42,7 +42,7 @@ class Holder:
     def _remove_paths(self) -> None:
         for path in (self.engine_path, self.guest_path):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+                Path(path).unlink()
 
 
 class Taps:

@@ -94,10 +94,11 @@ class Vnet:
         for interface in self.interfaces:
             if not interface.administratively_up:
                 continue
-            for own in [*interface.inet, *interface.inet6]:
-                if own.network.version == address.version and address in own.network:
-                    if best is None or own.prefix > best[0]:
-                        best = (own.prefix, interface)
+            for own in interface.addresses():
+                if own.network.version != address.version or address not in own.network:
+                    continue
+                if best is None or own.prefix > best[0]:
+                    best = (own.prefix, interface)
         return best[1] if best else None
 
     def lookup(self, address: Address) -> Route | None:

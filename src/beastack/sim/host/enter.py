@@ -23,7 +23,7 @@ def execute(directory: Path, command: list[str]) -> int:
     known = record.read(directory)
     if known is None or not known.alive():
         raise NotRunning(f"no host runs in {directory}")
-    cwd = os.getcwd()
+    cwd = Path.cwd()
     held = {name: os.open(f"/proc/{known.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in _KINDS}
     for name, kind in _KINDS.items():
         setns(held[name], kind)
@@ -35,7 +35,7 @@ def execute(directory: Path, command: list[str]) -> int:
             os.chdir("/")
         environment = {**os.environ, "PATH": f"{directory}/bin:{PATH}", "BEASTACK_SIM": str(directory)}
         try:
-            os.execvpe(command[0], command, environment)
+            os.execvpe(command[0], command, environment)  # noqa: S606
         except OSError as error:
             sys.stderr.write(f"{command[0]}: {error.strerror}\n")
             sys.stderr.flush()

@@ -87,7 +87,13 @@ def _launch(directory: Path, name: str, nics: list[Nic], route: str | None) -> N
             keep.append(cable)
             ip("link", "set", "dev", tap, "master", nic.bridge, "up")
         described.append({"name": nic.name, "address": nic.address, "cable": cable, "mac": _mac(directory, nic.name)})
-    config = {"name": name, "directory": str(directory), "nics": described, "route": route, "go": go_read}
+    config: dict[str, object] = {
+        "name": name,
+        "directory": str(directory),
+        "nics": described,
+        "route": route,
+        "go": go_read,
+    }
     try:
         pid = _spawn(directory, config, keep)
         written = record.Record(pid, psutil.Process(pid).create_time(), name)
@@ -136,7 +142,7 @@ def _spawn(directory: Path, config: dict[str, object], keep: list[int]) -> int:
                     os.set_inheritable(fd, True)
                 os.chdir("/")
                 os.umask(0o022)
-                os.execve(arguments[0], arguments, environment)
+                os.execve(arguments[0], arguments, environment)  # noqa: S606
             os.write(tell, str(second).encode())
             os._exit(0)
         except OSError as error:

@@ -158,6 +158,9 @@ class Interface:
     def ipv6_enabled(self) -> bool:
         return not self.nd6 & ND6_IFDISABLED
 
+    def addresses(self) -> "list[Inet | Inet6]":
+        return [*self.inet, *self.inet6]
+
     def link_local(self) -> ipaddress.IPv6Address:
         mac = self.mac or bytes(6)
         return ipaddress.IPv6Address(

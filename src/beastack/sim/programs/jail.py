@@ -1,6 +1,6 @@
 """Owns jail(8) and jexec(8)."""
 
-import os
+from pathlib import Path
 
 from beastack.sim.engine.jails import ALLOW_DEFAULTS, Jail, kill_all
 from beastack.sim.net.errors import Failed, not_simulated
@@ -91,7 +91,7 @@ def _create(request: Request, wanted: dict[str, str]) -> Jail:
     if "jid" in wanted:
         raise not_simulated("jail", "a chosen jid")
     path = wanted.get("path", "/")
-    if not os.path.isdir(path):
+    if not Path(path).is_dir():
         raise Failed(f"jail: path {path}: No such file or directory")
     if path != "/":
         raise not_simulated("jail", "a path other than /")

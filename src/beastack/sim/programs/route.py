@@ -127,7 +127,7 @@ def _add(request: Request, vnet: Vnet, words: list[str], quiet: bool) -> Reply:
         interface = vnet.find(scope) if scope else vnet.connected(address)
         if interface is None:
             return _refused(line, "Network is unreachable", "Network is unreachable", quiet)
-    connected = {own.network for one in vnet.interfaces for own in [*one.inet, *one.inet6] if own.prefix < 128}
+    connected = {own.network for one in vnet.interfaces for own in one.addresses() if own.prefix < 128}
     if any(route.network == wanted.network for route in vnet.routes) or wanted.network in connected:
         return _refused(line, "File exists", "route already in table", quiet)
     route = Route(wanted.network, gateway, interface)
@@ -189,7 +189,7 @@ def _get(vnet: Vnet, words: list[str]) -> Reply:
         gateway = route.gateway if route else None
     else:
         interface, gateway, flags = vnet.connected(address), None, "UP,DONE,PINNED"
-        owns = [own for one in vnet.interfaces for own in [*one.inet, *one.inet6]]
+        owns = [own for one in vnet.interfaces for own in one.addresses()]
         networks = [own.network for own in owns if own.network.version == address.version and address in own.network]
         destination = max(networks, key=lambda network: network.prefixlen, default=None)
         if any(own.address == address for own in owns):

@@ -1,7 +1,7 @@
 """Owns the engine's requests that are no program of FreeBSD's: the greeting, and opening a tap for bhyve."""
 
 import json
-import os
+from pathlib import Path
 
 from beastack.sim.net.interface import Kind
 from beastack.sim.programs.base import Reply, Request
@@ -30,7 +30,7 @@ def tap_open(request: Request) -> Reply:
         return Reply(err=failure + "No such file or directory\n", rc=4)
     if interface.holder is not None:
         return Reply(err=failure + "Device busy\n", rc=4)
-    if request.pid <= 0 or not os.path.exists(f"/proc/{request.pid}"):
+    if request.pid <= 0 or not Path(f"/proc/{request.pid}").exists():
         return Reply(err=failure + "No such process\n", rc=4)
     holder = state.taps.open(interface, request.pid)
     if state.sysctls.values["net.link.tap.up_on_open"] != "0":

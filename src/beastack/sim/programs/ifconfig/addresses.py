@@ -118,7 +118,7 @@ def _drop_routes(context: Context, interface: Interface) -> None:
     """Routes whose gateway was reached through a removed address go with it."""
     kept = []
     for route in context.vnet.routes:
-        own = [*interface.inet, *interface.inet6]
+        own = interface.addresses()
         reachable = route.gateway is None or any(
             route.gateway.version == one.address.version and route.gateway in one.network for one in own
         )

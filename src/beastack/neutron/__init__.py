@@ -1,0 +1,1 @@
+"""Neutron on FreeBSD: mechanism driver, bridge agent, pf firewall, DHCP in vnet jails."""

@@ -1,0 +1,104 @@
+"""One lab of two networks for the tests that need root, and hosts in it; cleaned up before and after."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+MANAGEMENT, PROVIDER = "bsmtest", "bsptest"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LAB = Path("/tmp/beastack-sim-tests")
+
+
+def sim(*arguments: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "beastack.sim.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+@dataclass
+class Host:
+    directory: Path
+
+    def run(self, command: str, timeout: float = 60.0) -> tuple[str, int]:
+        """One line for a fresh sh, standard error with standard output, as the transcripts were made."""
+        # nsenter, as the tests of the programs should not spend their time in starting `beastack-sim`
+        pid = str(json.loads((self.directory / "engine.json").read_text())["pid"])
+        done = subprocess.run(
+            ["nsenter", "-t", pid, "-m", "-n", "-u", "-p", "--", "sh", "-c", f"exec 2>&1; {command}"],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PATH": f"{self.directory}/bin:{PATH}", "BEASTACK_SIM": str(self.directory)},
+        )
+        return done.stdout + done.stderr, done.returncode
+
+    def ok(self, command: str, timeout: float = 60.0) -> str:
+        out, rc = self.run(command, timeout)
+        assert rc == 0, f"{command}: {rc}\n{out}\n{self.log()}"
+        return out
+
+    def log(self) -> str:
+        return (self.directory / "engine.log").read_text()
+
+
+def until(condition: Callable[[], bool], what: str, limit: float = 10.0) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {limit} s for {what}"
+        time.sleep(0.05)
+
+
+def _clean() -> None:
+    for directory in LAB.glob("*"):
+        sim("host", "stop", "--dir", str(directory), check=False)
+    for name in (MANAGEMENT, PROVIDER):
+        sim("net", "down", "--name", name, check=False)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[None]:
+    if os.geteuid() != 0 or not Path("/dev/net/tun").exists():
+        pytest.skip("needs root and /dev/net/tun")
+    _clean()
+    sim("net", "up", "--name", MANAGEMENT, "--address", "100.64.251.1/24")
+    sim("net", "up", "--name", PROVIDER, "--address", "198.18.251.1/24")
+    yield
+    _clean()
+
+
+@pytest.fixture
+def make_host(lab: None) -> Iterator[Callable[..., Host]]:
+    made: list[Path] = []
+
+    def make(name: str, *nics: str) -> Host:
+        directory = LAB / name
+        arguments = [word for nic in nics for word in ("--nic", nic)]
+        sim("host", "start", "--dir", str(directory), "--name", name, *arguments)
+        made.append(directory)
+        return Host(directory)
+
+    yield make
+    for directory in made:
+        sim("host", "stop", "--dir", str(directory))
+
+
+@pytest.fixture
+def host(make_host: Callable[..., Host]) -> Host:
+    return make_host("fbsd1", f"vtnet0={MANAGEMENT}:100.64.251.11/24", f"em0={PROVIDER}")
