@@ -59,7 +59,7 @@ class State:
         )
         self.hostname = name
         self.filters = Filters(self.sysctls)
-        self.wire = Wire(self.filters)
+        self.wire = Wire(self.filters, unwatch)
         self.stacks = Stacks(lambda interface, fd: watch(fd, lambda: self.wire.read_stack(interface, fd)), unwatch)
         self.taps = Taps(watch, unwatch, self.wire.read_guest, self._tap_closed)
         self.host = Vnet(netns, netns)
@@ -136,6 +136,8 @@ class State:
     def create(self, kind: Kind, unit: int | None, vnet: Vnet) -> Interface:
         """What `ifconfig KIND[UNIT] create` makes; of an epair its `a` half."""
         number = self.free_unit(kind, vnet) if unit is None else unit
+        if kind in (Kind.EPAIR, Kind.BRIDGE):
+            self.sysctls.modules.add(f"if_{kind.value}")  # ifconfig loads what it needs
         if kind is Kind.EPAIR:
             a = self.make(kind, number, f"epair{number}a", vnet)
             b = self.make(kind, number, f"epair{number}b", vnet)

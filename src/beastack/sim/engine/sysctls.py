@@ -153,13 +153,10 @@ class Sysctls:
         if name in _PER_VNET:
             vnet.write(_PER_VNET[name], value)
             return
+        if name == "net.link.bridge.ipfw" and value != "0" and self.values[name] == "0":
+            # the kernel turns pfil off, so that ipfw does not see a packet twice
+            for reset in ("pfil_member", "pfil_bridge", "pfil_onlyip"):
+                self.values[f"net.link.bridge.{reset}"] = "0"
         self.values[name] = value
         self.pfil_member = self.values["net.link.bridge.pfil_member"] != "0"
         self.pfil_onlyip = self.values["net.link.bridge.pfil_onlyip"] != "0"
-        if name == "net.link.bridge.ipfw":
-            # toggling ipfw on the bridge resets the pfil sysctls
-            for reset in ("pfil_member", "pfil_bridge", "pfil_onlyip"):
-                self.values[f"net.link.bridge.{reset}"] = "0" if value != "0" else "1"
-            self.values["net.link.bridge.pfil_bridge"] = "0"
-            self.pfil_member = self.values["net.link.bridge.pfil_member"] != "0"
-            self.pfil_onlyip = self.values["net.link.bridge.pfil_onlyip"] != "0"

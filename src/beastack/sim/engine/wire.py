@@ -6,7 +6,9 @@ done); it is kept between TAPs and worked off before a guest.
 
 import os
 import socket
+import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from beastack.sim.linux.tuntap import HEADER_SIZE, READ_SIZE
@@ -19,15 +21,16 @@ if TYPE_CHECKING:
 
 # A frame that passes more interfaces than this runs in a loop (two ends of one cable in one bridge); FreeBSD would
 # storm until the host starves, we drop it.
-MAX_HOPS = 24
+MAX_HOPS = 8
 BATCH = 64
 
 
 class Wire:
     """Moves frames. Everything it decides comes from the interfaces, their bridges and the filters."""
 
-    def __init__(self, filters: "Filters") -> None:
+    def __init__(self, filters: "Filters", unwatch: Callable[[int], None]) -> None:
         self._filters = filters
+        self._unwatch = unwatch
         self._hops = 0
         self.dropped = 0
 
@@ -40,6 +43,9 @@ class Wire:
                 data = os.read(fd, READ_SIZE)
             except BlockingIOError:
                 return
+            except OSError as error:
+                self._lost(interface, fd, error)
+                return
             self.from_stack(interface, data[HEADER_SIZE:], data[:HEADER_SIZE])
 
     def read_cable(self, interface: Interface, fd: int) -> None:
@@ -48,6 +54,9 @@ class Wire:
             try:
                 data = os.read(fd, READ_SIZE)
             except BlockingIOError:
+                return
+            except OSError as error:
+                self._lost(interface, fd, error)
                 return
             self.arrive(interface, data[HEADER_SIZE:], data[:HEADER_SIZE])
 
@@ -59,6 +68,11 @@ class Wire:
             except BlockingIOError:
                 return
             self.arrive(interface, frame, NO_OFFLOAD)
+
+    def _lost(self, interface: Interface, fd: int, error: OSError) -> None:
+        """Somebody removed the device under us: say it once, and do not spin on a dead descriptor."""
+        self._unwatch(fd)
+        print(f"{interface.name}: its Linux device is gone: {error}", file=sys.stderr, flush=True)
 
     # --- the way of a frame ----------------------------------------------------------------------------------------
 
