@@ -56,8 +56,11 @@ def start(directory: Path, name: str, nics: list[Nic], route: str | None) -> Non
     directory = directory.resolve()
     with record.locked(directory):
         known = record.read(directory)
-        if known is not None and known.alive() and _answers(directory):
-            return
+        if known is not None and known.alive():
+            if _answers(directory):
+                return
+            # alive with guests in it, perhaps: ending it is for a person to decide
+            raise StartFailed(f"the engine of {known.name} (pid {known.pid}) lives but does not answer: stop it first")
         remove_leftovers(directory, known)
         for nic in nics:
             if not lab.is_bridge(nic.bridge):

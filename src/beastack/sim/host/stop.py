@@ -26,8 +26,6 @@ def stop(directory: Path) -> None:
     with record.locked(directory):
         remove_leftovers(directory, record.read(directory))
         shutil.rmtree(directory / "bin", ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            (directory / ".lock").unlink()
 
 
 def remove_leftovers(directory: Path, known: record.Record | None) -> None:
