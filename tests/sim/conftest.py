@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -70,6 +71,7 @@ def _clean() -> None:
         sim("host", "stop", "--dir", str(directory), check=False)
     for name in (MANAGEMENT, PROVIDER):
         sim("net", "down", "--name", name, check=False)
+    shutil.rmtree(LAB, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
