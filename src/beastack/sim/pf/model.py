@@ -1,4 +1,4 @@
-"""Owns what pf rules are once read: addresses, ports, filter, translation and ether rules, and the words of an answer."""
+"""Owns what pf rules are once read: addresses, ports, filter, translation and ether rules; an answer."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple

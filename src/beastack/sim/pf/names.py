@@ -1,4 +1,4 @@
-"""Owns the names pf(4) prints and reads: protocols, services, ICMP types and codes (protocols(5), services(5), pfctl(8)).
+"""Owns the names pf(4) prints and reads: protocols, services, ICMP types and codes (protocols(5), services(5)).
 
 Only the well-known services are here; FreeBSD's own list is longer. Whoever reads a listing compares numbers.
 """
@@ -28,7 +28,7 @@ _BOTH = """
 """
 _TCP_ONLY = {512: "exec", 513: "login", 514: "shell", 515: "printer", 587: "submission", 465: "smtps"}
 _UDP_ONLY = {512: "biff", 513: "who", 514: "syslog", 520: "router", 521: "ripng"}
-_SERVICE_ALIASES = {"www": 80, "kerberos": 88, "nfs": 2049, "dns": 53, "mail": 25, "imap4": 143, "epmap": 135, "x11": 6000}
+_SERVICE_ALIASES = {"www": 80, "kerberos": 88, "nfs": 2049, "dns": 53, "mail": 25, "imap4": 143, "epmap": 135}
 
 _ICMP = """
 8 echoreq; 0 echorep; 3 unreach; 4 squench; 5 redir; 6 althost; 9 routeradv; 10 routersol; 11 timex; 12 paramprob;
