@@ -1,0 +1,89 @@
+"""neutron: the server's processes, and the agents on a host."""
+
+from beastack.cloud.config.common import PORTS, Sections, base, client_auth
+from beastack.cloud.layout import Layout
+
+CONTEXTS = (
+    "beastack_privileged",
+    "privsep",
+    "privsep_dhcp_release",
+    "privsep_ovs_vsctl",
+    "privsep_namespace",
+    "privsep_conntrack",
+    "privsep_link",
+)
+
+
+def server(layout: Layout, secrets: dict[str, str]) -> Sections:
+    """neutron.conf of API, RPC server and periodic workers."""
+    sections = base(layout, secrets, "neutron", "neutron")
+    sections["DEFAULT"] |= {
+        "core_plugin": "ml2",
+        "service_plugins": "",
+        "auth_strategy": "keystone",
+        "state_path": str(layout.data("neutron")),
+        "api_workers": 1,
+        "rpc_workers": 1,
+        "rpc_state_report_workers": 0,
+        "notify_nova_on_port_status_changes": True,
+        "notify_nova_on_port_data_changes": True,
+        "send_events_interval": 1,
+        "dhcp_agents_per_network": 1,
+        "enable_dvr": False,
+        "l3_ha": False,
+        "agent_down_time": 75,
+    }
+    sections["nova"] = client_auth(layout, secrets, "nova")
+    sections["placement"] = client_auth(layout, secrets, "placement")
+    return sections
+
+
+def ml2(layout: Layout) -> Sections:
+    """ml2_conf.ini"""
+    return {
+        "ml2": {
+            "type_drivers": "flat,vlan,vxlan,local",
+            "project_network_types": "flat",
+            "mechanism_drivers": "freebsdbridge",
+            "extension_drivers": "port_security",
+        },
+        "ml2_type_flat": {"flat_networks": "physnet1"},
+        "securitygroup": {"enable_security_group": True},
+    }
+
+
+def agent(layout: Layout, secrets: dict[str, str], host: str, helper: str) -> Sections:
+    """neutron.conf of the agents on ``host``: bridge, DHCP and metadata."""
+    sections = base(layout, secrets, "neutron", "neutron")
+    del sections["database"]
+    state = layout.data("hosts") / host / "neutron"
+    socket = str(layout.run_dir / "run" / f"metadata-{host}.sock")
+    sections["DEFAULT"] |= {
+        "host": host,
+        "state_path": str(state),
+        "interface_driver": "beastack",
+        "dhcp_driver": "beastack.neutron.dhcp.driver.JailDnsmasq",
+        "dhcp_confs": str(state / "dhcp"),
+        "enable_isolated_metadata": True,
+        "force_metadata": True,
+        "dhcp_broadcast_reply": False,
+        "num_sync_threads": 4,
+        "resync_interval": 5,
+        "metadata_proxy_socket": socket,
+        "metadata_proxy_shared_secret": secrets["metadata"],
+        "metadata_workers": 0,
+        "nova_metadata_host": layout.address,
+        "nova_metadata_port": PORTS["metadata"],
+    }
+    sections["agent"] = {"root_helper": "", "report_interval": 30, "polling_interval": 1}
+    sections["securitygroup"] = {"firewall_driver": "beastack_pf", "enable_security_group": True}
+    sections["freebsd_bridge"] = {"physical_interface_mappings": "physnet1:em0"}
+    sections["beastack"] = {
+        "dhcp_path": str(state / "dhcp"),
+        "proxy_path": str(state / "ns-metadata-proxy"),
+        "metadata_socket": socket,
+        "physical_interfaces": "em0",
+    }
+    for context in CONTEXTS:
+        sections[context] = {"helper_command": helper, "thread_pool_size": 4}
+    return sections

@@ -1,0 +1,115 @@
+"""A graph of tasks: each starts when those it needs have ended, all others at the same time, in threads.
+
+The first failure stops what has not begun; what runs is waited for (every task bounds its own waits). Durations are
+kept for the summary.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from beastack.cloud.errors import CloudError
+
+
+class Progress(Protocol):
+    """Who is told; called from several threads."""
+
+    def start(self, task: str, waiting_for: str = "") -> None:
+        """A task begins."""
+        ...
+
+    def waiting(self, task: str, text: str) -> None:
+        """A task waits for something."""
+        ...
+
+    def done(self, task: str, seconds: float, note: str = "") -> None:
+        """A task ended well after ``seconds``."""
+        ...
+
+    def failed(self, task: str, error: str) -> None:
+        """A task ended badly."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """One step: its name, what it does (returns a note for the summary, or None) and what must have ended before."""
+
+    name: str
+    work: Callable[[], str | None]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass
+class Timing:
+    """When a task began, seconds after the graph did, and how long it took."""
+
+    began: float
+    seconds: float
+
+
+@dataclass
+class Graph:
+    """Tasks by name; see ``run``."""
+
+    tasks: dict[str, Task] = field(default_factory=dict)
+    timings: dict[str, Timing] = field(default_factory=dict)
+
+    def add(self, name: str, work: Callable[[], str | None], *needs: str) -> None:
+        """Add a task; what it needs must have been added before, so there can be no circle."""
+        if name in self.tasks:
+            raise ValueError(f"task {name!r} is there already")
+        unknown = [n for n in needs if n not in self.tasks]
+        if unknown:
+            raise ValueError(f"task {name!r} needs {unknown[0]!r}, which is not there")
+        self.tasks[name] = Task(name, work, needs)
+
+    def run(self, progress: Progress, cancelled: threading.Event | None = None, threads: int = 24) -> None:
+        """Run all tasks. Raises the first error, after the tasks that ran have ended."""
+        began = time.monotonic()
+        stop = cancelled or threading.Event()
+        left = dict(self.tasks)
+        ended: set[str] = set()
+        running: dict[Future[None], str] = {}
+        failure: BaseException | None = None
+
+        def one(task: Task) -> None:
+            start = time.monotonic()
+            progress.start(task.name)
+            note = task.work()
+            took = time.monotonic() - start
+            self.timings[task.name] = Timing(start - began, took)
+            progress.done(task.name, took, note or "")
+
+        with ThreadPoolExecutor(threads, thread_name_prefix="task") as pool:
+            try:
+                while left or running:
+                    if failure is None and not stop.is_set():
+                        for task in [t for t in left.values() if ended.issuperset(t.needs)]:
+                            running[pool.submit(one, left.pop(task.name))] = task.name
+                    if not running:
+                        break
+                    # a limit, so that a cancellation is seen
+                    for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
+                        name = running.pop(future)
+                        error = future.exception()
+                        if error is None:
+                            ended.add(name)
+                        else:
+                            progress.failed(name, str(error))
+                            failure = failure or error
+            except BaseException:
+                stop.set()
+                raise
+        if failure is not None:
+            raise failure
+        if stop.is_set():
+            raise CloudError("interrupted")
+
+
+def summary(timings: Mapping[str, Timing]) -> Sequence[tuple[str, float, float]]:
+    """Rows (task, began, seconds) in the order of their beginning."""
+    return sorted(((name, t.began, t.seconds) for name, t in timings.items()), key=lambda row: row[1])
