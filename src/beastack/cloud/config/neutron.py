@@ -38,7 +38,7 @@ def server(layout: Layout, secrets: dict[str, str]) -> Sections:
     return sections
 
 
-def ml2(layout: Layout) -> Sections:
+def ml2() -> Sections:
     """ml2_conf.ini"""
     return {
         "ml2": {

@@ -1,0 +1,229 @@
+"""From folders to answering APIs: the control plane's part of ``up``, as tasks of a graph."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pymysql
+
+from beastack.cloud import services, waits
+from beastack.cloud.config import backing
+from beastack.cloud.config.common import PORTS, database, transport, url
+from beastack.cloud.errors import CloudError, tail
+from beastack.cloud.graph import Graph
+from beastack.cloud.layout import Layout
+from beastack.cloud.supervisor.client import SupervisorGone, ask
+from beastack.cloud.supervisor.spec import ServiceSpec
+
+DATABASES = ("keystone", "glance", "placement", "nova_api", "nova_cell0", "nova_cell1", "neutron")
+SCHEMA_LIMIT = 180.0
+READY_LIMIT = 90.0
+
+
+def run(argv: list[str], limit: float, log: Path, text: str | None = None) -> None:
+    """Run one command with its words in ``log``; CloudError with their end when it fails."""
+    with log.open("ab") as file:
+        try:
+            done = subprocess.run(
+                argv,
+                input=text.encode() if text is not None else None,
+                stdin=subprocess.DEVNULL if text is None else None,
+                stdout=file,
+                stderr=file,
+                timeout=limit,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as e:
+            raise CloudError(f"{Path(argv[0]).name} {argv[-1]} did not end within {limit:.0f} s", log=log) from e
+        except FileNotFoundError as e:
+            raise CloudError(f"{argv[0]} is not installed", remedy="./beastack doctor") from e
+    if done.returncode:
+        raise CloudError(f"{' '.join(argv)} failed with status {done.returncode}:\n{tail(log)}", log=log)
+
+
+class ControlPlane:
+    """The control plane of one cloud; its methods are the tasks' work."""
+
+    def __init__(self, layout: Layout, secrets: dict[str, str], hosts: dict[str, str]) -> None:
+        self.layout, self.secrets, self.hosts = layout, secrets, hosts
+
+    def add_tasks(self, graph: Graph, needs: tuple[str, ...]) -> None:
+        """Add everything from the supervisor to the last API to the graph."""
+        graph.add("configuration", self.configure, *needs)
+        graph.add("supervisor", self.supervisor, *needs)
+        graph.add("rabbitmq", self.rabbitmq, "configuration", "supervisor")
+        graph.add("memcached", self.memcached, "configuration", "supervisor")
+        graph.add("mariadb", self.mariadb, "configuration", "supervisor")
+        for project in ("keystone", "glance", "placement", "nova", "neutron"):
+            graph.add(f"{project} schema", lambda p=project: self.schema(p), "mariadb")  # type: ignore[misc]
+        specs = services.control_plane(self.layout)
+        wants = {
+            "keystone": ("keystone schema",),
+            "glance-api": ("glance schema", "memcached"),
+            "placement-api": ("placement schema", "memcached"),
+        }
+        for name, spec in specs.items():
+            project = name.split("-")[0]
+            before = wants.get(name, (f"{project} schema", "rabbitmq", "memcached"))
+            graph.add(name, lambda s=spec: self.service(s), *before)  # type: ignore[misc]
+
+    def configure(self) -> str:
+        """Write every configuration file."""
+        services.write_configuration(self.layout, self.secrets, self.hosts)
+        return str(self.layout.run_dir / "etc")
+
+    def supervisor(self) -> str:
+        """Start the supervisor unless it answers."""
+        log = self.layout.log("supervisor")
+        try:
+            ask(self.layout.run_dir, {"do": "status"})
+            return "runs already"
+        except SupervisorGone:
+            pass_args = [sys.executable, "-m", "beastack.cloud.supervisor.main", str(self.layout.run_dir)]
+        with log.open("ab") as file:
+            child = subprocess.Popen(
+                pass_args, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/"
+            )
+        record = {"pid": child.pid, "start_time": psutil.Process(child.pid).create_time()}
+        (self.layout.run_dir / "run" / "supervisor.json").write_text(json.dumps(record))
+
+        def answers() -> bool:
+            if child.poll() is not None:
+                raise CloudError(f"the supervisor ended at once:\n{tail(log)}", log=log)
+            try:
+                ask(self.layout.run_dir, {"do": "status"})
+            except SupervisorGone:
+                return False
+            return True
+
+        waits.until("the supervisor", answers, 60, log)
+        return f"pid {child.pid}"
+
+    def start(self, spec: ServiceSpec) -> None:
+        """Hand a service to the supervisor; one that runs stays as it is."""
+        spec.write(self.layout.run_dir / "run" / "services" / f"{spec.name}.json")
+        ask(self.layout.run_dir, {"do": "start", "name": spec.name}, 90)
+
+    def alive(self, name: str) -> None:
+        """CloudError when the service has died since it was started."""
+        status = ask(self.layout.run_dir, {"do": "status"})["services"][name]
+        if status["restarts"] >= 3:
+            log = Path(status["log"])
+            raise CloudError(
+                f"{name} dies at start (status {status['last_exit']}, {status['restarts']} times):\n{tail(log)}",
+                log=log,
+                remedy="mend what the log names, then ./beastack up",
+            )
+
+    def wait(self, spec: ServiceSpec, what: str, ready: "waits.Callable[[], bool]", limit: float = READY_LIMIT) -> None:
+        """Wait for a started service; notice when it dies instead."""
+        checked = time.monotonic()
+
+        def condition() -> bool:
+            nonlocal checked
+            if ready():
+                return True
+            if time.monotonic() - checked > 1:
+                checked = time.monotonic()
+                self.alive(spec.name)
+            return False
+
+        waits.until(f"{spec.name} ({what})", condition, limit, Path(spec.log))
+
+    def rabbitmq(self) -> str:
+        """The broker."""
+        spec = backing.rabbitmq(self.layout)
+        cookie = Path(spec.cwd) / ".erlang.cookie"
+        if not cookie.exists():
+            with os.fdopen(os.open(cookie, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
+                file.write(self.secrets["cookie"])
+        self.start(spec)
+        port = PORTS["rabbitmq"]
+        self.wait(spec, "AMQP", lambda: waits.broker_serves(self.layout.address, port, self.secrets["rabbit"]))
+        return f"{self.layout.address}:{port}"
+
+    def memcached(self) -> str:
+        """The token cache."""
+        spec = backing.memcached(self.layout)
+        self.start(spec)
+        self.wait(spec, "TCP", lambda: waits.port_open(self.layout.address, PORTS["memcached"]))
+        return f"{self.layout.address}:{PORTS['memcached']}"
+
+    def mariadb(self) -> str:
+        """The database server, its databases and user."""
+        home = self.layout.data("mariadb")
+        log = self.layout.log("mariadb")
+        if not (home / "mysql").is_dir():
+            home.mkdir(parents=True, exist_ok=True)
+            options = backing.mariadb_options(self.layout)
+            argv = [
+                "mariadb-install-db",
+                *options,
+                "--user=root",
+                "--skip-test-db",
+                "--auth-root-authentication-method=socket",
+            ]
+            run(argv, 120, log)
+        spec = backing.mariadb(self.layout)
+        self.start(spec)
+        socket = str(self.layout.run_dir / "run" / "mariadb.sock")
+
+        def ready() -> bool:
+            try:
+                with (
+                    pymysql.connect(unix_socket=socket, user="root", connect_timeout=5) as connection,
+                    connection.cursor() as cursor,
+                ):
+                    for name in DATABASES:
+                        cursor.execute(f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4")
+                    user = "'beastack'@'localhost'"
+                    cursor.execute(f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY %s", (self.secrets["database"],))
+                    cursor.execute(f"ALTER USER {user} IDENTIFIED BY %s", (self.secrets["database"],))
+                    cursor.execute(f"GRANT ALL ON *.* TO {user}")
+            except pymysql.err.OperationalError:
+                return False
+            return True
+
+        self.wait(spec, "SQL", ready)
+        return socket
+
+    def schema(self, project: str) -> None:
+        """Create or upgrade one project's tables and first data."""
+        etc = self.layout.etc(project)
+        name = {"glance": "glance-api"}.get(project, project)
+        arguments: dict[str, object] = {
+            "config": str(etc / f"{name}.conf"),
+            "configs": [str(etc / "neutron.conf"), str(etc / "ml2_conf.ini")],
+            "password": self.secrets["admin"],
+            "url": f"{url(self.layout, 'keystone')}/v3",
+            "group": "root" if sys.platform == "linux" else "wheel",
+            "cell0": database(self.layout, self.secrets, "nova_cell0"),
+            "database": database(self.layout, self.secrets, "nova_cell1"),
+            "transport": transport(self.layout, self.secrets),
+            "hosts": list(self.hosts),
+        }
+        argv = [sys.executable, "-m", "beastack.cloud.schema", project]
+        run(argv, SCHEMA_LIMIT, self.layout.log(f"{project}-schema"), json.dumps(arguments))
+
+    def service(self, spec: ServiceSpec) -> str:
+        """Start one OpenStack service and wait until it serves."""
+        self.start(spec)
+        queues = {"nova-conductor": "conductor", "nova-scheduler": "scheduler", "neutron-rpc-server": "q-plugin"}
+        if spec.listen is not None:
+            where = f"http://{spec.listen[0]}:{spec.listen[1]}/"
+            self.wait(spec, where, lambda: waits.http_answers(where))
+            return where
+        if spec.name in queues:
+            queue = queues[spec.name]
+            port, password = PORTS["rabbitmq"], self.secrets["rabbit"]
+            self.wait(
+                spec,
+                f"consumer of {queue}",
+                lambda: waits.queue_consumed(self.layout.address, port, password, queue),
+            )
+            return f"consumes {queue}"
+        return "started"

@@ -1,0 +1,137 @@
+"""Every OpenStack service of a cloud as a ServiceSpec, and the configuration files they read."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from beastack.cloud.config import backing, identity, neutron, nova
+from beastack.cloud.config.common import PORTS, render
+from beastack.cloud.layout import Layout, write_private
+from beastack.cloud.supervisor.spec import Family, ServiceSpec
+
+ENV = Path(sys.prefix)
+
+
+def _environment(layout: Layout, project: str, folder: str) -> dict[str, str]:
+    env = {f"OS_{project.upper()}_CONFIG_DIR": str(layout.etc(folder)), "PYTHONWARNINGS": "ignore"}
+    if project == "neutron":
+        env["OS_NEUTRON_CONFIG_FILES"] = "neutron.conf;ml2_conf.ini"
+    return env
+
+
+def helper_command(config: Path) -> str:
+    """What starts the privileged side; here the services are root's already."""
+    return f"{ENV / 'bin' / 'beastack-privsep-helper'} --config-file {config}"
+
+
+def write_configuration(layout: Layout, secrets: dict[str, str], hosts: dict[str, str]) -> None:
+    """All configuration files, 0600. ``hosts``: compute host -> management address."""
+    etc = layout.etc
+    write_private(etc("keystone") / "keystone.conf", render(identity.keystone(layout, secrets)))
+    write_private(etc("glance") / "glance-api.conf", render(identity.glance(layout, secrets)))
+    write_private(etc("placement") / "placement.conf", render(identity.placement(layout, secrets)))
+    write_private(etc("nova") / "nova.conf", render(nova.control(layout, secrets)))
+    write_private(etc("neutron") / "neutron.conf", render(neutron.server(layout, secrets)))
+    write_private(etc("neutron") / "ml2_conf.ini", render(neutron.ml2()))
+    write_private(etc("rabbitmq") / "rabbitmq.conf", backing.rabbitmq_conf(layout, secrets))
+    write_private(etc("rabbitmq") / "enabled_plugins", "[].\n")
+    for project, name in (
+        ("glance", "glance-api-paste.ini"),
+        ("nova", "api-paste.ini"),
+        ("neutron", "api-paste.ini"),
+    ):
+        shutil.copyfile(ENV / "etc" / project / name, etc(project) / name)
+    for host, address in hosts.items():
+        config = etc(f"nova-{host}") / "nova.conf"
+        write_private(config, render(nova.compute(layout, secrets, host, address, helper_command(config))))
+        config = etc(f"neutron-{host}") / "neutron.conf"
+        write_private(config, render(neutron.agent(layout, secrets, host, helper_command(config))))
+    for folder in ("keystone", "glance/images", "glance/staging", "glance/tasks", "nova", "neutron", "rabbitmq"):
+        layout.data(folder).mkdir(parents=True, exist_ok=True)
+    for host in hosts:
+        for folder in ("nova/instances", "neutron/dhcp", "neutron/ns-metadata-proxy"):
+            (layout.data("hosts") / host / folder).mkdir(parents=True, exist_ok=True)
+    (layout.run_dir / "run" / "locks").mkdir(exist_ok=True)
+
+
+def _wsgi(layout: Layout, name: str, target: str, project: str, family: Family, port: str, threads: int) -> ServiceSpec:
+    return ServiceSpec(
+        name=name,
+        kind="wsgi",
+        family=family,
+        target=f"{target}:application",
+        argv=[name],
+        listen=(layout.address, PORTS[port]),
+        threads=threads,
+        env=_environment(layout, project, project),
+        log=str(layout.log(name)),
+        cwd=str(layout.data(project)) if project != "placement" else "/",
+    )
+
+
+def _main(
+    layout: Layout,
+    name: str,
+    target: str,
+    project: str,
+    family: Family,
+    files: list[Path],
+    host: str | None = None,
+    grace: float = 6.0,
+) -> ServiceSpec:
+    arguments = [f for path in files for f in ("--config-file", str(path))]
+    env = {"PYTHONWARNINGS": "ignore"}
+    engine = None
+    if host is not None:
+        folder = layout.host_dir(host)
+        engine = str(folder / "engine.json")
+        env |= {
+            "PATH": f"{folder / 'bin'}:{ENV / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "BEASTACK_SIM": str(folder),
+        }
+    full = f"{name}-{host}" if host else name
+    return ServiceSpec(
+        name=full,
+        kind="main",
+        family=family,
+        target=target,
+        argv=[name, *arguments],
+        env=env,
+        log=str(layout.log(full)),
+        host=engine,
+        grace=grace,
+    )
+
+
+def control_plane(layout: Layout) -> dict[str, ServiceSpec]:
+    """OpenStack's services on the control plane, by name."""
+    nova_conf = [layout.etc("nova") / "nova.conf"]
+    neutron_conf = [layout.etc("neutron") / "neutron.conf", layout.etc("neutron") / "ml2_conf.ini"]
+    specs = [
+        _wsgi(layout, "keystone", "keystone.wsgi.api", "keystone", "base", "keystone", 6),
+        _wsgi(layout, "glance-api", "glance.wsgi.api", "glance", "base", "glance", 4),
+        _wsgi(layout, "placement-api", "placement.wsgi.api", "placement", "base", "placement", 4),
+        _wsgi(layout, "nova-api", "nova.wsgi.osapi_compute", "nova", "nova", "nova", 6),
+        _wsgi(layout, "nova-metadata", "nova.wsgi.metadata", "nova", "nova", "metadata", 4),
+        _main(layout, "nova-conductor", "nova.cmd.conductor:main", "nova", "nova", nova_conf),
+        _main(layout, "nova-scheduler", "nova.cmd.scheduler:main", "nova", "nova", nova_conf),
+        _wsgi(layout, "neutron-api", "neutron.wsgi.api", "neutron", "neutron", "neutron", 6),
+        _main(layout, "neutron-rpc-server", "neutron.cmd.server:main_rpc", "neutron", "neutron", neutron_conf),
+        _main(
+            layout, "neutron-periodic-workers", "neutron.cmd.server:main_periodic", "neutron", "neutron", neutron_conf
+        ),
+    ]
+    return {spec.name: spec for spec in specs}
+
+
+def on_host(layout: Layout, host: str) -> dict[str, ServiceSpec]:
+    """OpenStack's services on one compute host, by name."""
+    nova_conf = [layout.etc(f"nova-{host}") / "nova.conf"]
+    neutron_conf = [layout.etc(f"neutron-{host}") / "neutron.conf"]
+    specs = [
+        _main(layout, "nova-compute", "nova.cmd.compute:main", "nova", "nova", nova_conf, host),
+        _main(layout, "bridge-agent", "beastack.neutron.agent.main:main", "neutron", "neutron", neutron_conf, host),
+        _main(layout, "dhcp-agent", "neutron.cmd.agents.dhcp:main", "neutron", "neutron", neutron_conf, host),
+        _main(layout, "metadata-agent", "neutron.cmd.agents.metadata:main", "neutron", "neutron", neutron_conf, host),
+    ]
+    return {spec.name: spec for spec in specs}

@@ -1,0 +1,67 @@
+"""Waiting for a condition, never for a time: what was waited for and how long is in the error."""
+
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import amqp
+
+from beastack.cloud.errors import CloudError, tail
+
+
+def until(what: str, condition: Callable[[], bool], seconds: float, log: Path | None = None) -> None:
+    """Ask ``condition`` every 50 ms until it holds; CloudError after ``seconds``, with the log's last words."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            words = tail(log) if log else ""
+            raise CloudError(
+                f"waited {seconds:.0f} s for {what}" + (f"; its log ends:\n{words}" if words else ""),
+                log=log,
+                remedy="mend what the log names and run ./beastack up again: it goes on from here",
+            )
+        time.sleep(0.05)
+
+
+def http_answers(url: str) -> bool:
+    """Whether an HTTP server answers at all, with whatever status below 500."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own http address
+            return True
+    except urllib.error.HTTPError as e:
+        return e.code < 500
+    except OSError:
+        return False
+
+
+def port_open(address: str, port: int) -> bool:
+    """Whether a TCP connection is accepted."""
+    try:
+        with socket.create_connection((address, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def broker_serves(address: str, port: int, password: str) -> bool:
+    """Whether RabbitMQ lets our user in."""
+    try:
+        with amqp.Connection(f"{address}:{port}", "beastack", password, connect_timeout=3):
+            return True
+    except (OSError, amqp.AMQPError):
+        return False
+
+
+def queue_consumed(address: str, port: int, password: str, queue: str) -> bool:
+    """Whether somebody consumes the queue (passive declare)."""
+    try:
+        with (
+            amqp.Connection(f"{address}:{port}", "beastack", password, connect_timeout=3) as connection,
+            connection.channel() as channel,
+        ):
+            return bool(channel.queue_declare(queue, passive=True).consumer_count)
+    except (OSError, amqp.AMQPError):
+        return False
