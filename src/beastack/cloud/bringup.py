@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pymysql
 
-from beastack.cloud import services, waits
+from beastack.cloud import catalogue, services, waits
 from beastack.cloud.config import backing
 from beastack.cloud.config.common import PORTS, database, transport, url
 from beastack.cloud.errors import CloudError, tail
@@ -62,13 +63,16 @@ class ControlPlane:
             graph.add(f"{project} schema", lambda p=project: self.schema(p), "mariadb")  # type: ignore[misc]
         specs = services.control_plane(self.layout)
         wants = {
-            "keystone": ("keystone schema",),
             "glance-api": ("glance schema", "memcached"),
             "placement-api": ("placement schema", "memcached"),
         }
+        graph.add("keystone", lambda: self.service(specs["keystone"]), "keystone schema")
+        graph.add("catalogue", lambda: catalogue.ensure(self.layout, self.secrets), "keystone")
         for name, spec in specs.items():
+            if name == "keystone":
+                continue
             project = name.split("-")[0]
-            before = wants.get(name, (f"{project} schema", "rabbitmq", "memcached"))
+            before = wants.get(name, (f"{project} schema", "rabbitmq", "memcached", "catalogue"))
             graph.add(name, lambda s=spec: self.service(s), *before)  # type: ignore[misc]
 
     def configure(self) -> str:
@@ -119,7 +123,7 @@ class ControlPlane:
                 remedy="mend what the log names, then ./beastack up",
             )
 
-    def wait(self, spec: ServiceSpec, what: str, ready: "waits.Callable[[], bool]", limit: float = READY_LIMIT) -> None:
+    def wait(self, spec: ServiceSpec, what: str, ready: Callable[[], bool], limit: float = READY_LIMIT) -> None:
         """Wait for a started service; notice when it dies instead."""
         checked = time.monotonic()
 

@@ -15,10 +15,12 @@ from typing import Any
 def keystone(arguments: dict[str, Any]) -> None:
     """Schema, keys, the administrator and the catalogue entry of identity."""
     from keystone.cmd import cli
+    from keystone.common import sql
     from keystone.conf import CONF, configure
 
     CONF.register_cli_opt(cli.command_opt)
     configure()
+    sql.initialize()
     os.environ["OS_BOOTSTRAP_PASSWORD"] = arguments["password"]
     user = ["--keystone-user", "root", "--keystone-group", arguments["group"]]
     url = arguments["url"]

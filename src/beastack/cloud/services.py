@@ -73,7 +73,6 @@ def _main(
     layout: Layout,
     name: str,
     target: str,
-    project: str,
     family: Family,
     files: list[Path],
     host: str | None = None,
@@ -113,13 +112,11 @@ def control_plane(layout: Layout) -> dict[str, ServiceSpec]:
         _wsgi(layout, "placement-api", "placement.wsgi.api", "placement", "base", "placement", 4),
         _wsgi(layout, "nova-api", "nova.wsgi.osapi_compute", "nova", "nova", "nova", 6),
         _wsgi(layout, "nova-metadata", "nova.wsgi.metadata", "nova", "nova", "metadata", 4),
-        _main(layout, "nova-conductor", "nova.cmd.conductor:main", "nova", "nova", nova_conf),
-        _main(layout, "nova-scheduler", "nova.cmd.scheduler:main", "nova", "nova", nova_conf),
+        _main(layout, "nova-conductor", "nova.cmd.conductor:main", "nova", nova_conf),
+        _main(layout, "nova-scheduler", "nova.cmd.scheduler:main", "nova", nova_conf),
         _wsgi(layout, "neutron-api", "neutron.wsgi.api", "neutron", "neutron", "neutron", 6),
-        _main(layout, "neutron-rpc-server", "neutron.cmd.server:main_rpc", "neutron", "neutron", neutron_conf),
-        _main(
-            layout, "neutron-periodic-workers", "neutron.cmd.server:main_periodic", "neutron", "neutron", neutron_conf
-        ),
+        _main(layout, "neutron-rpc-server", "neutron.cmd.server:main_rpc", "neutron", neutron_conf),
+        _main(layout, "neutron-periodic-workers", "neutron.cmd.server:main_periodic", "neutron", neutron_conf),
     ]
     return {spec.name: spec for spec in specs}
 
@@ -129,9 +126,9 @@ def on_host(layout: Layout, host: str) -> dict[str, ServiceSpec]:
     nova_conf = [layout.etc(f"nova-{host}") / "nova.conf"]
     neutron_conf = [layout.etc(f"neutron-{host}") / "neutron.conf"]
     specs = [
-        _main(layout, "nova-compute", "nova.cmd.compute:main", "nova", "nova", nova_conf, host),
-        _main(layout, "bridge-agent", "beastack.neutron.agent.main:main", "neutron", "neutron", neutron_conf, host),
-        _main(layout, "dhcp-agent", "neutron.cmd.agents.dhcp:main", "neutron", "neutron", neutron_conf, host),
-        _main(layout, "metadata-agent", "neutron.cmd.agents.metadata:main", "neutron", "neutron", neutron_conf, host),
+        _main(layout, "nova-compute", "nova.cmd.compute:main", "nova", nova_conf, host),
+        _main(layout, "bridge-agent", "beastack.neutron.agent.main:main", "neutron", neutron_conf, host),
+        _main(layout, "dhcp-agent", "neutron.cmd.agents.dhcp:main", "neutron", neutron_conf, host),
+        _main(layout, "metadata-agent", "neutron.cmd.agents.metadata:main", "neutron", neutron_conf, host),
     ]
     return {spec.name: spec for spec in specs}

@@ -27,8 +27,6 @@ def control(layout: Layout, secrets: dict[str, str]) -> Sections:
         "enabled_apis": "osapi_compute,metadata",
         "metadata_workers": 1,
         "osapi_compute_workers": 1,
-        "default_green_pool_size": 50,
-        "default_thread_pool_size": 10,
     }
     sections["api_database"] = {"connection": database(layout, secrets, "nova_api"), "max_pool_size": 5}
     sections["api"] = {"auth_strategy": "keystone"}
