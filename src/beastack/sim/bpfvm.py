@@ -1,7 +1,8 @@
 """Owns classic BPF: the check of a program and its translation into one Python function (bpf(4), bpf_filter(9)).
 
-A jump goes forward only, so a program is a chain of blocks that runs once from top to bottom: each block that somebody jumps
-to is guarded by the index that is to run next. A load outside the packet ends the program with 0, as in the kernel.
+A jump goes forward only, so a program is a chain of blocks that runs once from top to bottom: each block that somebody
+jumps to is guarded by the index that is to run next. A load outside the packet ends the program with 0, as in the
+kernel.
 """
 
 from collections.abc import Callable

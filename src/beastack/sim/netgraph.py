@@ -1,39 +1,12 @@
-"""Owns netgraph of one network stack: ng_ether nodes, ng_bpf guards on them, and ngctl(8) (ng_ether(4), ng_bpf(4)).
-
-A frame of the bpf node is judged by the program of the hook it arrives on; `ifMatch` or `ifNotMatch` names the hook it
-leaves by, "" drops it; a hook without a program drops everything. What an ether node's `lower` hook takes away reaches
-the host only when it comes back in by the same node's `upper` hook, and the other way round.
-"""
+"""Owns netgraph as the engine and ngctl(8) see it: the verdicts on frames come from nggraph, the commands are here."""
 
 import getopt
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from beastack.sim import bpfvm, ngmessage
-from beastack.sim.bpfvm import Instruction
+from beastack.sim.ngbpf import message
+from beastack.sim.nggraph import NO_ENTRY, Graph, Node, Refused
 
-
-class Result(NamedTuple):
-    """What ngctl printed and exited with."""
-
-    out: str = ""
-    err: str = ""
-    rc: int = 0
-
-
-class _Refused(Exception):
-    """The kernel's answer to a message."""
-
-
-class _Usage(Exception):
-    """ngctl's own: the command is used wrongly."""
-
-
-_NO_ENTRY = "No such file or directory"
-_EXISTS = "File exists"
-_INVALID = "Invalid argument"
-_DROP_ALL = [Instruction(6)]
 _LINE_MAX = 2048
 _MAX_ARGS = 512
 _COMMANDS: dict[str, tuple[str, ...]] = {
@@ -53,102 +26,25 @@ _USAGES = {
 }
 
 
-class _Hook:
-    """One end of an edge; of a bpf node also the program and its counters."""
+class Result(NamedTuple):
+    """What ngctl printed and exited with."""
 
-    def __init__(self, node: "_Node", name: str) -> None:
-        self.node = node
-        self.name = name
-        self.peer: _Hook = self
-        self.match = self.no_match = ""
-        self.instructions = _DROP_ALL
-        self.program = bpfvm.compile_program(_DROP_ALL)
-        self.clear()
-
-    def clear(self) -> None:
-        self.received = [0, 0]
-        self.matched = [0, 0]
-        self.sent = [0, 0]
-
-    def deliver(self, frame: bytes) -> "_Hook | None":
-        """The far end a frame reaches that arrived here, at a bpf node; None when it is dropped."""
-        self.received[0] += 1
-        self.received[1] += len(frame)
-        name = self.no_match
-        if self.program(frame):
-            self.matched[0] += 1
-            self.matched[1] += len(frame)
-            name = self.match
-        target = self.node.hooks.get(name)
-        if target is None:
-            return None
-        target.sent[0] += 1
-        target.sent[1] += len(frame)
-        return target.peer
+    out: str = ""
+    err: str = ""
+    rc: int = 0
 
 
-class _Node:
-    def __init__(self, name: str, kind: str, number: int, interface: str = "") -> None:
-        self.name = name
-        self.kind = kind
-        self.number = number
-        self.interface = interface
-        self.hooks: dict[str, _Hook] = {}
-
-    def accepts(self, hook: str) -> None:
-        if hook in self.hooks:
-            raise _Refused(_EXISTS)
-        if not 0 < len(hook) < 32 or (self.kind == "ether" and hook not in ("lower", "upper", "orphans")):
-            raise _Refused(_INVALID)
+class _Usage(Exception):
+    """ngctl's own: the command is used wrongly."""
 
 
-class Netgraph:
-    """`interfaces` names the Ethernet interfaces there are now; each has an ether node of the same name."""
-
-    def __init__(self, interfaces: Callable[[], list[str]]) -> None:
-        self._interfaces = interfaces
-        self._nodes: list[_Node] = []
-        self._ethers: dict[str, _Node] = {}
-        self._last = 0
-
-    def lower_in(self, ifname: str, frame: bytes) -> bool:
-        """Whether a frame that arrives from the wire (or the guest) reaches the host."""
-        return self._through(ifname, "lower", "upper", frame)
-
-    def upper_out(self, ifname: str, frame: bytes) -> bool:
-        """Whether a frame of the host's reaches the wire. Frames that a bridge forwards do not come this way (06)."""
-        return self._through(ifname, "upper", "lower", frame)
-
-    def _through(self, ifname: str, taken: str, wanted: str, frame: bytes) -> bool:
-        ether = self._ethers.get(ifname)
-        hook = ether.hooks.get(taken) if ether is not None else None
-        if hook is None:
-            return True
-        far = hook.peer.deliver(frame) if hook.peer.node.kind == "bpf" else None
-        for _ in range(8):  # a chain of bpf nodes
-            if far is None or far.node.kind != "bpf":
-                break
-            far = far.deliver(frame)
-        return far is not None and far.node is ether and far.name == wanted
-
-    def rename(self, old: str, new: str) -> None:
-        """An interface has another name; its node follows, with its hooks."""
-        ether = self._ethers.pop(old, None)
-        if ether is not None:
-            ether.name, ether.interface = _node_name(new), new
-            self._ethers[new] = ether
-
-    def interface_gone(self, name: str) -> None:
-        ether = self._ethers.pop(name, None)
-        if ether is not None:
-            self._disconnect_all(ether)
-            self._nodes.remove(ether)
+class Netgraph(Graph):
+    """`Netgraph(interfaces)`: lower_in, upper_out, rename, interface_gone (see nggraph), and ngctl."""
 
     def ngctl(self, argv: list[str], stdin: str = "", files: Mapping[str, str] | None = None) -> Result:
         """ngctl(8). `files` holds the text of the files that argv names."""
-        self._refresh()
-        self._last += 1  # ngctl's own socket node takes a number
-        run = _Ngctl(self, self._last)
+        self.refresh()
+        run = _Ngctl(self, self.next_number())
         try:
             options, rest = getopt.getopt(argv, "df:n:")
         except getopt.GetoptError:
@@ -162,172 +58,15 @@ class Netgraph:
         else:
             text = stdin if source == "-" else (files or {}).get(source)
             if text is None:
-                return Result("", f"ngctl: {source}: {_NO_ENTRY}\n", 66)
+                return Result("", f"ngctl: {source}: {NO_ENTRY}\n", 66)
             rc = run.lines(text)
         return Result("".join(run.out), "".join(run.err), rc)
-
-    def _refresh(self) -> None:
-        names = self._interfaces()
-        for gone in set(self._ethers) - set(names):
-            self.interface_gone(gone)
-        for name in names:
-            if name not in self._ethers:
-                self._ethers[name] = self._new(_node_name(name), "ether", name)
-
-    def _new(self, name: str, kind: str, interface: str = "") -> _Node:
-        self._last += 1
-        node = _Node(name, kind, self._last, interface)
-        self._nodes.append(node)
-        return node
-
-    def nodes(self) -> list[_Node]:
-        return self._nodes
-
-    def find(self, path: str) -> _Node:
-        """`name:`, `[id]:` and `name:hook.hook`."""
-        name, colon, hooks = path.partition(":")
-        if not colon:
-            raise _Refused(_NO_ENTRY)
-        identity = re.fullmatch(r"\[([0-9a-fA-F]+)\]", name)
-        for node in self._nodes:
-            if (identity and node.number == int(identity[1], 16)) or (name and node.name == name):
-                break
-        else:
-            raise _Refused(_NO_ENTRY)
-        for hook in hooks.split(".") if hooks else ():
-            if hook not in node.hooks:
-                raise _Refused(_NO_ENTRY)
-            node = node.hooks[hook].peer.node
-        return node
-
-    def mkpeer(self, path: str, kind: str, hook: str, peer_hook: str) -> None:
-        node = self.find(path)
-        if kind != "bpf":
-            raise _Refused("Device not configured" if kind != "ether" else _INVALID)
-        node.accepts(hook)
-        if not 0 < len(peer_hook) < 32:
-            raise _Refused(_INVALID)
-        self._join(node, hook, self._new("", "bpf"), peer_hook)
-
-    def connect(self, path: str, other: str, hook: str, peer_hook: str) -> None:
-        node = self.find(path)
-        peer = self.find(other if ":" in other else path.rstrip(":") + ":" + other)
-        node.accepts(hook)
-        peer.accepts(peer_hook)
-        if node is peer and hook == peer_hook:
-            raise _Refused(_EXISTS)
-        self._join(node, hook, peer, peer_hook)
-
-    @staticmethod
-    def _join(node: _Node, hook: str, peer: _Node, peer_hook: str) -> None:
-        one, two = _Hook(node, hook), _Hook(peer, peer_hook)
-        one.peer, two.peer = two, one
-        node.hooks[hook], peer.hooks[peer_hook] = one, two
-
-    def name(self, path: str, name: str) -> None:
-        node = self.find(path)
-        if not re.fullmatch(r"[^.:\[\]\s]{1,31}", name):
-            raise _Refused(_INVALID)
-        if any(one.name == name for one in self._nodes):
-            raise _Refused("Address already in use")
-        node.name = name
-
-    def rmhook(self, path: str, hook: str) -> None:
-        node = self.find(path)
-        if hook not in node.hooks:
-            raise _Refused(_NO_ENTRY)
-        self._disconnect(node.hooks[hook])
-
-    def _disconnect(self, hook: _Hook) -> None:
-        for end in (hook, hook.peer):
-            end.node.hooks.pop(end.name, None)
-            if end.node.kind == "bpf" and not end.node.hooks and end.node in self._nodes:
-                self._nodes.remove(end.node)
-
-    def _disconnect_all(self, node: _Node) -> None:
-        for hook in list(node.hooks.values()):
-            if node.hooks.get(hook.name) is hook:
-                self._disconnect(hook)
-
-    def shutdown(self, path: str) -> None:
-        """A bpf node goes; an ether node loses its hooks and stays, with its own name."""
-        node = self.find(path)
-        self._disconnect_all(node)
-        if node.kind == "ether":
-            node.name = _node_name(node.interface)
-        elif node in self._nodes:
-            self._nodes.remove(node)
-
-
-def _node_name(interface: str) -> str:
-    return re.sub(r"[.:]", "_", interface)
-
-
-def _message(node: _Node, command: str, text: str) -> tuple[int, str] | None:
-    """A control message to a bpf node: the number of the command and the text of the response, if there is one."""
-    if node.kind != "bpf" or command not in _BPF_COMMANDS:
-        raise _Refused("Function not implemented")
-    try:
-        argument = ngmessage.read(text)
-        if command == "setprogram":
-            _set_program(node, argument)
-            return None
-    except (ngmessage.BadMessage, bpfvm.BadProgram):
-        raise _Refused(_INVALID) from None
-    if not isinstance(argument, str):
-        raise _Refused(_INVALID)
-    hook = node.hooks.get(argument)
-    if hook is None:
-        raise _Refused(_NO_ENTRY)
-    number = _BPF_COMMANDS[command]
-    answer = None if command == "clrstats" else _program_of(hook) if command == "getprogram" else _stats_of(hook)
-    if command in ("clrstats", "getclrstats"):
-        hook.clear()
-    return None if answer is None else (number, answer)
-
-
-_BPF_COMMANDS = {"setprogram": 1, "getprogram": 2, "getstats": 3, "clrstats": 4, "getclrstats": 5}
-
-
-def _set_program(node: _Node, argument: ngmessage.Value) -> None:
-    if not isinstance(argument, dict):
-        raise ngmessage.BadMessage("a program is a structure")
-    if set(argument) - {"thisHook", "ifMatch", "ifNotMatch", "bpf_prog_len", "bpf_prog"}:
-        raise ngmessage.BadMessage("unknown field")
-    items = argument.get("bpf_prog", [])
-    length = ngmessage.number(argument, "bpf_prog_len")
-    if not isinstance(items, list) or len(items) != length:
-        raise ngmessage.BadMessage("bpf_prog_len is another number than there are instructions")
-    program = []
-    for item in items:
-        if not isinstance(item, dict) or set(item) - {"code", "jt", "jf", "k"}:
-            raise ngmessage.BadMessage("an instruction")
-        program.append(Instruction(*(ngmessage.number(item, name) for name in ("code", "jt", "jf", "k"))))
-    hook = node.hooks.get(ngmessage.string(argument, "thisHook"))
-    match, no_match = ngmessage.string(argument, "ifMatch"), ngmessage.string(argument, "ifNotMatch")
-    if hook is None:
-        raise _Refused(_NO_ENTRY)
-    hook.program, hook.instructions = bpfvm.compile_program(program), program
-    hook.match, hook.no_match = match, no_match
-
-
-def _program_of(hook: _Hook) -> str:
-    items: list[ngmessage.Value] = [dict(one._asdict()) for one in hook.instructions]
-    fields: dict[str, ngmessage.Value] = {"thisHook": hook.name, "ifMatch": hook.match, "ifNotMatch": hook.no_match}
-    return ngmessage.write({**fields, "bpf_prog_len": len(items), "bpf_prog": items})
-
-
-def _stats_of(hook: _Hook) -> str:
-    counts = (("recv", hook.received), ("recvMatch", hook.matched), ("xmit", hook.sent))
-    return ngmessage.write(
-        {f"{name}{unit}": pair[at] for name, pair in counts for at, unit in enumerate(("Frames", "Octets"))}
-    )
 
 
 class _Ngctl:
     """One run of ngctl."""
 
-    def __init__(self, graph: Netgraph, number: int) -> None:
+    def __init__(self, graph: Graph, number: int) -> None:
         self.graph = graph
         self.number = number
         self.out: list[str] = []
@@ -375,7 +114,7 @@ class _Ngctl:
         except _Usage:
             self.err.append(f"ngctl: usage: {_USAGES[name]}\n")
             return 64
-        except _Refused as refusal:
+        except Refused as refusal:
             self.err.append(f"ngctl: {'shutdown' if name == 'shutdown' else 'send msg'}: {refusal}\n")
             return 71
         return 0
@@ -388,7 +127,7 @@ class _Ngctl:
             if len(words) < 2:
                 raise _Usage
             node = graph.find(words[0])
-            answer = _message(node, words[1], " ".join(words[2:]))
+            answer = message(node, words[1], " ".join(words[2:]))
             if answer is not None:
                 number, text = answer
                 self.out.append(f'Rec\'d response "{words[1]}" ({number}) from "[{node.number:x}]:":\nArgs:\t{text}\n')
@@ -421,20 +160,20 @@ class _Ngctl:
             self._line(node)
             if any("l" in word for word in words):
                 self._hooks(node)
-        own = _Node(f"ngctl{1000 + self.number}", "socket", self.number)
+        own = Node(f"ngctl{1000 + self.number}", "socket", self.number)
         self._line(own)
 
-    def _line(self, node: _Node) -> None:
+    def _line(self, node: Node) -> None:
         self.out.append(
             f"  Name: {node.name or '<unnamed>':<15} Type: {node.kind:<15} ID: {node.number:08x}   "
             f"Num hooks: {len(node.hooks)}\n"
         )
 
-    def _show(self, node: _Node) -> None:
+    def _show(self, node: Node) -> None:
         self._line(node)
         self._hooks(node)
 
-    def _hooks(self, node: _Node) -> None:
+    def _hooks(self, node: Node) -> None:
         if not node.hooks:
             return
         row = "  {:<15} {:<15} {:<12} {:<15} {:<15}\n".format

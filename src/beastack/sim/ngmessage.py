@@ -14,61 +14,61 @@ class BadMessage(ValueError):
 
 def read(text: str) -> Value:
     """One value; numbers as in C (`0x` allowed), everything else quoted or in braces."""
-    tokens = []
+    words = []
     at = 0
     text = text.strip()
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
             raise BadMessage(text[at : at + 20])
-        tokens.append(found.group(found.lastindex or 0))
+        words.append(found.group(found.lastindex or 0))
         at = found.end()
-    value, end = _value(tokens, 0)
-    if end != len(tokens):
+    value, end = _value(words, 0)
+    if end != len(words):
         raise BadMessage("text after the end")
     return value
 
 
-def _value(tokens: Sequence[str], at: int) -> tuple[Value, int]:
-    if at >= len(tokens):
+def _value(words: Sequence[str], at: int) -> tuple[Value, int]:
+    if at >= len(words):
         raise BadMessage("ends too early")
-    token = tokens[at]
-    if token == "{":
-        return _struct(tokens, at + 1)
-    if token == "[":
-        return _array(tokens, at + 1)
-    if token.startswith('"'):
-        return re.sub(r"\\(.)", r"\1", token[1:-1]), at + 1
+    word = words[at]
+    if word == "{":
+        return _struct(words, at + 1)
+    if word == "[":
+        return _array(words, at + 1)
+    if word.startswith('"'):
+        return re.sub(r"\\(.)", r"\1", word[1:-1]), at + 1
     try:
-        return int(token, 0), at + 1
+        return int(word, 0), at + 1
     except ValueError:
-        raise BadMessage(token) from None
+        raise BadMessage(word) from None
 
 
-def _struct(tokens: Sequence[str], at: int) -> tuple[Value, int]:
+def _struct(words: Sequence[str], at: int) -> tuple[Value, int]:
     fields: dict[str, Value] = {}
     while True:
-        if at >= len(tokens):
+        if at >= len(words):
             raise BadMessage("a brace is not closed")
-        if tokens[at] == "}":
+        if words[at] == "}":
             return fields, at + 1
-        if at + 1 >= len(tokens) or tokens[at + 1] != "=" or tokens[at] in fields:
-            raise BadMessage(tokens[at])
-        fields[tokens[at]], at = _value(tokens, at + 2)
+        if at + 1 >= len(words) or words[at + 1] != "=" or words[at] in fields:
+            raise BadMessage(words[at])
+        fields[words[at]], at = _value(words, at + 2)
 
 
-def _array(tokens: Sequence[str], at: int) -> tuple[Value, int]:
+def _array(words: Sequence[str], at: int) -> tuple[Value, int]:
     items: list[Value] = []
     while True:
-        if at >= len(tokens):
+        if at >= len(words):
             raise BadMessage("a bracket is not closed")
-        if tokens[at] == "]":
+        if words[at] == "]":
             return items, at + 1
-        if at + 1 < len(tokens) and tokens[at + 1] == "=":
-            if tokens[at] != str(len(items)):
+        if at + 1 < len(words) and words[at + 1] == "=":
+            if words[at] != str(len(items)):
                 raise BadMessage("array items in another order are not simulated")
             at += 2
-        item, at = _value(tokens, at)
+        item, at = _value(words, at)
         items.append(item)
 
 
