@@ -4,8 +4,11 @@ Each sub-command lives in its own module; what they need of the cloud is importe
 answers at once.
 """
 
+import sys
+
 import typer
 
+from beastack.cli import cloud
 from beastack.cli.diagnose import doctor
 from beastack.cli.testing import test
 
@@ -17,13 +20,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(cloud.up)
+app.command()(cloud.down)
+app.command()(cloud.status)
+# options after the first word are the OpenStack CLI's or the command's own
+_PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+app.command(context_settings=_PASS)(cloud.openstack)
+app.command(context_settings=_PASS)(cloud.host)
+app.command()(cloud.logs)
 app.command()(test)
 app.command()(doctor)
 
 
 def main() -> None:
-    """Entry point of the launcher."""
-    app(prog_name="beastack")
+    """Entry point of the launcher; a failure is one message and status 1."""
+    # imported here: it is cheap, and everything else of the cloud is not
+    from beastack.cloud.errors import CloudError
+
+    try:
+        app(prog_name="beastack")
+    except CloudError as e:
+        typer.echo(f"beastack: {e}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -231,3 +231,14 @@ class ControlPlane:
             )
             return f"consumes {queue}"
         return "started"
+
+    def compute(self, spec: ServiceSpec) -> str:
+        """nova-compute on a host: ready when its own queue is consumed."""
+        self.start(spec)
+        host = spec.name.removeprefix("nova-compute-")
+        port, password = PORTS["rabbitmq"], self.secrets["rabbit"]
+        queue = f"compute.{host}"
+        self.wait(
+            spec, f"consumer of {queue}", lambda: waits.queue_consumed(self.layout.address, port, password, queue)
+        )
+        return f"consumes {queue}"

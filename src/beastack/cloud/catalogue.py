@@ -11,7 +11,11 @@ from beastack.cloud.layout import Layout
 
 def connect(layout: Layout, password: str, user: str = "admin", project: str = "admin") -> Any:
     """An openstacksdk connection to this cloud and no other."""
-    return openstack.connection.Connection(
+    region = openstack.config.get_cloud_region(
+        load_yaml_config=False,
+        load_envvars=False,
+        region_name="RegionOne",
+        auth_type="password",
         auth={
             "auth_url": f"{url(layout, 'keystone')}/v3",
             "username": user,
@@ -20,10 +24,8 @@ def connect(layout: Layout, password: str, user: str = "admin", project: str = "
             "user_domain_name": "Default",
             "project_domain_name": "Default",
         },
-        region_name="RegionOne",
-        load_yaml_config=False,
-        load_envvars=False,
     )
+    return openstack.connection.Connection(config=region)
 
 
 def ensure(layout: Layout, secrets: dict[str, str]) -> str:

@@ -1,0 +1,143 @@
+"""``up``, ``down``, ``status`` and the ways into a running cloud."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from beastack.cli.progress import for_this_terminal
+
+Name = Annotated[str, typer.Option("--name", help="Which cloud of this machine; two names never meet.")]
+RunDir = Annotated[
+    Path | None, typer.Option("--run-dir", help="Where its data is kept. Default: /var/lib/beastack/NAME.")
+]
+EX_INTERRUPTED = 130
+
+
+def up(name: Name = "main", run_dir: RunDir = None) -> None:
+    """Bring a cloud up: OpenStack's control plane and a FreeBSD compute host.
+
+    Needs root. What runs already stays as it is. Ends with the time of every step, the endpoints, and where the
+    credentials are. On a failure everything that was started is ended again.
+    """
+    from beastack.cloud.api import Cloud
+
+    out = Console()
+    cloud = Cloud(name, run_dir)
+    try:
+        with for_this_terminal() as progress:
+            outcome = cloud.up(progress)
+    except KeyboardInterrupt:
+        typer.echo("beastack: interrupted; what was started has been ended", err=True)
+        raise typer.Exit(EX_INTERRUPTED) from None
+    if not outcome.changed:
+        out.print(f"Cloud {name!r} runs already; nothing was changed.")
+    table = Table("step", "began, s", "took, s", box=None, pad_edge=False)
+    for task, began, seconds in outcome.timings:
+        table.add_row(task, f"{began:.1f}", f"{seconds:.1f}")
+    out.print(table)
+    for kind, endpoint in outcome.endpoints.items():
+        out.print(f"{kind:10} {endpoint}", highlight=False)
+    out.print(f"Credentials: {cloud.layout().credentials} (clouds.yaml, openrc)", highlight=False)
+    out.print(
+        "Not built yet in this version, and so not started: " + ", ".join(outcome.not_built) + ". "
+        "Servers cannot get a network until they are.",
+        highlight=False,
+    )
+
+
+def down(
+    name: Name = "main",
+    run_dir: RunDir = None,
+    keep_data: Annotated[
+        bool, typer.Option("--keep-data", help="Keep databases, images and disks for the next up.")
+    ] = False,
+) -> None:
+    """End a cloud and remove its processes, namespaces, interfaces and files."""
+    from beastack.cloud.api import Cloud
+
+    cloud = Cloud(name, run_dir)
+    with for_this_terminal() as progress:
+        cloud.down(progress, keep_data)
+    typer.echo(f"Cloud {name!r} is down{'; its data is kept' if keep_data else ''}.")
+
+
+def status(
+    name: Name = "main",
+    run_dir: RunDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show hosts, services and endpoints of a cloud."""
+    from beastack.cloud.api import Cloud
+
+    found = Cloud(name, run_dir).status()
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    out = Console()
+    if not found.running:
+        out.print(f"Cloud {name!r} is down; its data is in {found.run_dir}.", highlight=False)
+        raise typer.Exit(3)
+    table = Table("service", "state", "pid", "restarts", "up, s", "MB", box=None, pad_edge=False)
+    for s in found.services:
+        color = "green" if s.state == "running" else "red"
+        state = f"[{color}]{s.state}[/{color}]"
+        table.add_row(s.name, state, str(s.pid or ""), str(s.restarts), f"{s.seconds:.0f}", str(s.memory >> 20))
+    out.print(table)
+    for host in found.hosts:
+        out.print(f"host {host.name}: {host.address}, {host.release}", highlight=False)
+    for kind, endpoint in found.endpoints.items():
+        out.print(f"{kind:10} {endpoint}", highlight=False)
+    out.print("not built yet: " + ", ".join(found.not_built), highlight=False)
+
+
+def openstack(
+    arguments: Annotated[list[str], typer.Argument(help="What to pass to the OpenStack CLI.")],
+    name: Name = "main",
+    run_dir: RunDir = None,
+) -> None:
+    """Run the OpenStack CLI with this cloud's credentials: beastack openstack service list."""
+    from beastack.cloud.api import Cloud
+
+    raise typer.Exit(Cloud(name, run_dir).openstack(arguments))
+
+
+def host(
+    host_name: Annotated[str, typer.Argument(metavar="HOST", help="The FreeBSD host, as status names it.")],
+    command: Annotated[list[str], typer.Argument(help="The command, after --.")],
+    name: Name = "main",
+    run_dir: RunDir = None,
+) -> None:
+    """Run a command on a FreeBSD host of the cloud: beastack host fbsd1 -- ifconfig -a."""
+    from beastack.cloud.api import Cloud
+
+    raise typer.Exit(Cloud(name, run_dir).host_exec(host_name, command))
+
+
+def logs(
+    service: Annotated[str | None, typer.Argument(help="Whose log; without it the names are listed.")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
+    lines: Annotated[int, typer.Option("-n", help="How many of the last lines.")] = 50,
+    name: Name = "main",
+    run_dir: RunDir = None,
+) -> None:
+    """Show a service's log, or list the logs."""
+    from beastack.cloud.api import Cloud
+
+    files = Cloud(name, run_dir).log_files()
+    if service is None:
+        for known, path in files.items():
+            typer.echo(f"{known:28} {path}")
+        return
+    if service not in files:
+        raise typer.BadParameter(f"no log of {service!r}; there are: {', '.join(files)}")
+    argv = ["tail", "-n", str(lines), *(["-F"] if follow else []), str(files[service])]
+    try:
+        raise typer.Exit(subprocess.run(argv, check=False, env=dict(os.environ)).returncode)
+    except KeyboardInterrupt:
+        sys.exit(EX_INTERRUPTED)

@@ -1,0 +1,236 @@
+"""One cloud as the command line sees it: up, down, status, and ways in.
+
+Cloud("main").up(progress)  ->  Outcome(changed, timings, endpoints, not_built)
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from beastack.cloud import credentials, doctor, layout, services
+from beastack.cloud.bringup import ControlPlane
+from beastack.cloud.config.common import PORTS, url
+from beastack.cloud.config.identity import ENDPOINTS
+from beastack.cloud.errors import CloudError
+from beastack.cloud.graph import Graph, Progress, summary
+from beastack.cloud.host import freebsd_release, provider
+from beastack.cloud.layout import Layout
+from beastack.cloud.status import HostStatus, ServiceStatus, Status
+from beastack.cloud.supervisor.client import SupervisorGone, ask
+
+HOSTS = ("fbsd1",)
+SHUTDOWN_LIMIT = 60.0
+# What the description of this cloud holds and this version cannot start yet; `up` says so.
+NOT_BUILT = ("bridge-agent", "dhcp-agent", "metadata-agent")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What ``up`` did: rows (task, began, seconds), endpoints by service, what is not built."""
+
+    changed: bool
+    timings: list[tuple[str, float, float]]
+    endpoints: dict[str, str]
+    not_built: tuple[str, ...]
+
+
+class Cloud:
+    """One cloud of this machine, by name."""
+
+    def __init__(self, name: str, run_dir: Path | None = None) -> None:
+        if not name.isalnum() or len(name) > 20:
+            raise CloudError(f"{name!r} cannot be a cloud's name", remedy="use 1 to 20 letters and digits")
+        self.name, self.wanted_dir = name, run_dir
+
+    # -- finding it -------------------------------------------------------------------------------------------
+
+    def layout(self) -> Layout:
+        """The cloud's layout; CloudError when there is none."""
+        found = layout.existing(self.name, self.wanted_dir)
+        if found is None:
+            raise CloudError(f"there is no cloud {self.name!r} here", remedy="./beastack up")
+        return found
+
+    def hosts(self, where: Layout) -> dict[str, str]:
+        """Compute hosts and their management addresses."""
+        return {host: where.host_address(n) for n, host in enumerate(HOSTS, 1)}
+
+    @contextmanager
+    def _alone(self, where: Layout) -> Iterator[None]:
+        """One `up` or `down` of a cloud at a time."""
+        with (where.run_dir / "run" / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                raise CloudError(f"another command is changing cloud {self.name!r}", remedy="wait for it") from e
+            yield
+
+    # -- up ---------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """CloudError with the cause and the remedy when this machine cannot run a cloud."""
+        for finding in doctor.examine(self.wanted_dir or layout.DEFAULT_BASE):
+            if finding.level == "fail":
+                raise CloudError(f"{finding.subject}: {finding.detail}", remedy=finding.remedy)
+
+    def up(self, progress: Progress) -> Outcome:
+        """Bring everything up; what runs stays as it is. On failure or Ctrl-C everything started is ended."""
+        self.check()
+        where = layout.claim(self.name, self.wanted_dir)
+        with self._alone(where):
+            before = self._pids(where)
+            if not before:
+                self._clean(where)
+            secrets = layout.passwords(where)
+            hosts = self.hosts(where)
+            plane = ControlPlane(where, secrets, hosts)
+            lab = provider(where)
+            graph = Graph()
+            graph.add("networks", lab.networks_up)
+            plane.add_tasks(graph, ("networks",))
+            graph.add("credentials", lambda: credentials.write(where, secrets), "configuration")
+            for host, address in hosts.items():
+                graph.add(f"host {host}", lambda h=host, a=address: lab.start(h, a), "networks")  # type: ignore[misc]
+                compute = services.on_host(where, host)[f"nova-compute-{host}"]
+                graph.add(
+                    compute.name, lambda s=compute: plane.compute(s), f"host {host}", "nova-conductor", "placement-api"
+                )  # type: ignore[misc]
+            stop = threading.Event()
+            previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+            try:
+                graph.run(progress, stop)
+            except BaseException:
+                if not before:
+                    progress.start("clean up")
+                    self._end(where)
+                raise
+            finally:
+                signal.signal(signal.SIGTERM, previous)
+            return Outcome(
+                changed=self._pids(where) != before,
+                timings=list(summary(graph.timings)),
+                endpoints={kind: url(where, name) + path for name, kind, path in ENDPOINTS},
+                not_built=NOT_BUILT,
+            )
+
+    def _pids(self, where: Layout) -> dict[str, int]:
+        """Running services by name; empty without a supervisor."""
+        try:
+            found = ask(where.run_dir, {"do": "status"})["services"]
+        except SupervisorGone:
+            return {}
+        return {name: service["pid"] for name, service in found.items() if service["pid"]}
+
+    # -- down -------------------------------------------------------------------------------------------------
+
+    def down(self, progress: Progress, keep_data: bool = False) -> None:
+        """End everything of the cloud and remove its files; ``keep_data`` keeps databases, images and disks."""
+        where = self.layout()
+        with self._alone(where):
+            progress.start("services and hosts")
+            self._end(where)
+            if keep_data:
+                for sub in ("etc", "hosts"):
+                    shutil.rmtree(where.run_dir / sub, ignore_errors=True)
+        if not keep_data:
+            layout.release(where)
+            shutil.rmtree(where.run_dir)
+
+    def _end(self, where: Layout) -> None:
+        """Ask the supervisor to end all; then end what is left, networks last."""
+        with suppress(SupervisorGone):
+            ask(where.run_dir, {"do": "shutdown"}, SHUTDOWN_LIMIT)
+        self._clean(where)
+
+    def _clean(self, where: Layout) -> None:
+        """End what an earlier run left: its supervisor, services, hosts and networks (also after a kill -9)."""
+        left = list(self._recorded(where))
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        _, alive = psutil.wait_procs(left, timeout=10)
+        if alive:
+            raise CloudError(f"process {alive[0].pid} of an earlier run does not end", remedy="see ps and dmesg")
+        lab = provider(where)
+        for host in self.hosts(where):
+            lab.stop(host)
+        lab.networks_down()
+        for path in (where.run_dir / "run").rglob("*"):
+            if not path.is_dir() and path.name != "lock":
+                path.unlink()
+
+    def _recorded(self, where: Layout) -> Iterator[psutil.Process]:
+        """The supervisor and its services by their records, each recognised by more than its number."""
+        run = where.run_dir / "run"
+        with suppress(FileNotFoundError, psutil.NoSuchProcess, ValueError, KeyError):
+            record = json.loads((run / "supervisor.json").read_text())
+            process = psutil.Process(record["pid"])
+            if process.create_time() == record["start_time"]:
+                # first, so that it starts nothing again
+                yield process
+        for path in (run / "services").glob("*.pid"):
+            with suppress(FileNotFoundError, psutil.NoSuchProcess, ValueError):
+                process = psutil.Process(int(path.read_text()))
+                # started before the record was written, and not long before it
+                if abs(process.create_time() - path.stat().st_mtime) < 5:
+                    yield process
+                    yield from process.children(recursive=True)
+        epmd = ["-address", where.address]
+        for process in psutil.process_iter(["name", "environ"]):
+            if process.info["name"] == "epmd":
+                environment = process.info["environ"] or {}
+                if environment.get("ERL_EPMD_ADDRESS") == epmd[1]:
+                    yield process
+
+    # -- looking ----------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Everything of the cloud as it is now."""
+        where = self.layout()
+        try:
+            found = ask(where.run_dir, {"do": "status"})["services"]
+        except SupervisorGone:
+            found = {}
+        listed = [ServiceStatus.of(name, data) for name, data in found.items()]
+        hosts = [HostStatus(name=h, address=a, release=freebsd_release(where, h)) for h, a in self.hosts(where).items()]
+        endpoints = {kind: url(where, name) + path for name, kind, path in ENDPOINTS}
+        return Status(
+            name=self.name,
+            run_dir=str(where.run_dir),
+            running=bool(found),
+            services=listed,
+            hosts=hosts if found else [],
+            endpoints=endpoints if found else {},
+            not_built=list(NOT_BUILT),
+        )
+
+    def log_files(self) -> dict[str, Path]:
+        """Every log by its service's name."""
+        return {path.stem: path for path in sorted((self.layout().run_dir / "log").glob("*.log"))}
+
+    def environment(self) -> dict[str, str]:
+        """Variables with which OpenStack's own clients reach this cloud."""
+        return {"OS_CLIENT_CONFIG_FILE": str(self.layout().credentials / "clouds.yaml"), "OS_CLOUD": self.name}
+
+    def openstack(self, arguments: list[str]) -> int:
+        """Run the OpenStack CLI against this cloud; its exit status."""
+        argv = [str(Path(sys.executable).with_name("openstack")), *arguments]
+        return subprocess.run(argv, env={**os.environ, **self.environment()}, check=False).returncode
+
+    def host_exec(self, host: str, argv: list[str]) -> int:
+        """Run a command on a FreeBSD host of the cloud; its exit status."""
+        return subprocess.run(provider(self.layout()).command(host, argv), check=False).returncode
+
+
+__all__ = ["PORTS", "Cloud", "Outcome"]
