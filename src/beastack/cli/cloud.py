@@ -37,10 +37,11 @@ def up(name: Name = "main", run_dir: RunDir = None) -> None:
         raise typer.Exit(EX_INTERRUPTED) from None
     if not outcome.changed:
         out.print(f"Cloud {name!r} runs already; nothing was changed.")
-    table = Table("step", "began, s", "took, s", box=None, pad_edge=False)
-    for task, began, seconds in outcome.timings:
-        table.add_row(task, f"{began:.1f}", f"{seconds:.1f}")
-    out.print(table)
+    else:
+        table = Table("step", "began, s", "took, s", box=None, pad_edge=False)
+        for task, began, seconds in outcome.timings:
+            table.add_row(task, f"{began:.1f}", f"{seconds:.1f}")
+        out.print(table)
     for kind, endpoint in outcome.endpoints.items():
         out.print(f"{kind:10} {endpoint}", highlight=False)
     out.print(f"Credentials: {cloud.layout().credentials} (clouds.yaml, openrc)", highlight=False)
@@ -116,7 +117,9 @@ def host(
     """Run a command on a FreeBSD host of the cloud: beastack host fbsd1 -- ifconfig -a."""
     from beastack.cloud.api import Cloud
 
-    raise typer.Exit(Cloud(name, run_dir).host_exec(host_name, command))
+    # click hands the separator on where options are passed through
+    argv = command[1:] if command[0] == "--" else command
+    raise typer.Exit(Cloud(name, run_dir).host_exec(host_name, argv))
 
 
 def logs(

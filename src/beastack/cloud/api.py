@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -92,8 +93,11 @@ class Cloud:
             before = self._pids(where)
             if not before:
                 self._clean(where)
-            secrets = layout.passwords(where)
             hosts = self.hosts(where)
+            endpoints = {kind: url(where, name) + path for name, kind, path in ENDPOINTS}
+            if set(before) == self._expected(where):
+                return Outcome(changed=False, timings=[], endpoints=endpoints, not_built=NOT_BUILT)
+            secrets = layout.passwords(where)
             plane = ControlPlane(where, secrets, hosts)
             lab = provider(where)
             graph = Graph()
@@ -101,11 +105,10 @@ class Cloud:
             plane.add_tasks(graph, ("networks",))
             graph.add("credentials", lambda: credentials.write(where, secrets), "configuration")
             for host, address in hosts.items():
-                graph.add(f"host {host}", lambda h=host, a=address: lab.start(h, a), "networks")  # type: ignore[misc]
+                graph.add(f"host {host}", partial(lab.start, host, address), "networks")
                 compute = services.on_host(where, host)[f"nova-compute-{host}"]
-                graph.add(
-                    compute.name, lambda s=compute: plane.compute(s), f"host {host}", "nova-conductor", "placement-api"
-                )  # type: ignore[misc]
+                needs = (f"host {host}", "nova-conductor", "placement-api")
+                graph.add(compute.name, partial(plane.compute, compute), *needs)
             stop = threading.Event()
             previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
             try:
@@ -120,9 +123,14 @@ class Cloud:
             return Outcome(
                 changed=self._pids(where) != before,
                 timings=list(summary(graph.timings)),
-                endpoints={kind: url(where, name) + path for name, kind, path in ENDPOINTS},
+                endpoints=endpoints,
                 not_built=NOT_BUILT,
             )
+
+    def _expected(self, where: Layout) -> set[str]:
+        """Names of all services of a cloud that is whole."""
+        computes = {f"nova-compute-{host}" for host in self.hosts(where)}
+        return {"rabbitmq", "memcached", "mariadb", *services.control_plane(where), *computes}
 
     def _pids(self, where: Layout) -> dict[str, int]:
         """Running services by name; empty without a supervisor."""

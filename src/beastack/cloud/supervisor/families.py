@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sys
+import time
 import warnings
 
 from beastack.cloud.supervisor import child
@@ -87,6 +88,13 @@ def load_project(family: str) -> None:
     gc.freeze()
 
 
+def _adopted(parent: int) -> None:
+    """Wait until ``parent`` has ended and the supervisor is ours: before, its end would count as our parent's."""
+    deadline = time.monotonic() + 10
+    while os.getppid() == parent and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
 def serve(family: str, channel: socket.socket) -> None:
     """Fork a service for each request line (a ServiceSpec as JSON); answer with its pid.
 
@@ -104,8 +112,10 @@ def serve(family: str, channel: socket.socket) -> None:
             read, write = os.pipe()
             between = os.fork()
             if between == 0:
+                between = os.getpid()
                 pid = os.fork()
                 if pid == 0:
+                    _adopted(between)
                     for descriptor in (read, write, channel.fileno()):
                         with contextlib.suppress(OSError):
                             os.close(descriptor)

@@ -1,0 +1,74 @@
+"""The configurations: well formed, complete where it matters, and no host learns the database."""
+
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from beastack.cloud.config import backing, identity, neutron, nova
+from beastack.cloud.config.common import Sections, render
+from beastack.cloud.layout import PASSWORDS, Layout
+
+LAYOUT = Layout("t", Path("/var/lib/beastack/t"), 7)
+SECRETS = {name: f"secret-of-{name}" for name in PASSWORDS}
+
+
+def parsed(sections: Sections) -> RawConfigParser:
+    parser = RawConfigParser()
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string(render(sections))
+    return parser
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        identity.keystone(LAYOUT, SECRETS),
+        identity.glance(LAYOUT, SECRETS),
+        identity.placement(LAYOUT, SECRETS),
+        nova.control(LAYOUT, SECRETS),
+        nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper"),
+        neutron.server(LAYOUT, SECRETS),
+        neutron.ml2(),
+        neutron.agent(LAYOUT, SECRETS, "fbsd1", "helper"),
+    ],
+)
+def test_what_is_rendered_reads_back_the_same(sections: Sections) -> None:
+    parser = parsed(sections)
+    for name, options in sections.items():
+        for key, value in options.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            assert parser.get(name, key) == text
+
+
+def test_a_line_break_cannot_add_an_option() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        render({"DEFAULT": {"a": "1\nb = 2"}})
+
+
+def test_compute_hosts_do_not_get_the_database() -> None:
+    for sections in (
+        nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper"),
+        neutron.agent(LAYOUT, SECRETS, "fbsd1", "helper"),
+    ):
+        assert SECRETS["database"] not in render(sections)
+        assert SECRETS["admin"] not in render(sections)
+
+
+def test_every_context_has_its_helper() -> None:
+    agent = neutron.agent(LAYOUT, SECRETS, "fbsd1", "helper --config-file x")
+    compute = nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper --config-file x")
+    for sections, context in ((agent, "privsep"), (agent, "beastack_privileged"), (compute, "beastack_privileged")):
+        assert sections[context]["helper_command"] == "helper --config-file x"
+
+
+def test_no_secret_in_an_argument_list() -> None:
+    for spec in (backing.rabbitmq(LAYOUT), backing.mariadb(LAYOUT), backing.memcached(LAYOUT)):
+        text = " ".join([*spec.argv, *spec.env.values()])
+        assert not [s for s in SECRETS.values() if s in text]
+
+
+def test_everything_listens_on_the_clouds_own_address() -> None:
+    assert "listeners.tcp.1 = 100.64.7.1:5672" in backing.rabbitmq_conf(LAYOUT, SECRETS)
+    assert "--skip-networking" in backing.mariadb(LAYOUT).argv
+    assert "100.64.7.1" in backing.memcached(LAYOUT).argv
