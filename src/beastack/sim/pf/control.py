@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from beastack.sim.pf import listing, tablectl
 from beastack.sim.pf.anchors import Anchor, prune
 from beastack.sim.pf.hosts import table_member
-from beastack.sim.pf.model import Addr, Result
+from beastack.sim.pf.model import Addr, Failure, Result
 from beastack.sim.pf.parser import parse
 from beastack.sim.pf.states import TIMEOUT_DEFAULTS, State
 from beastack.sim.pf.status import LIMITS
@@ -23,14 +23,6 @@ USAGE = (
 )
 _FLUSHABLE = ["nat", "queue", "rules", "Sources", "states", "info", "Tables", "osfp", "all", "ethernet", "Reset"]
 NO_DEVICE = "Operation not supported by device"
-
-
-class Failure(Exception):
-    """Ends pfctl: `pfctl: words`, exit status."""
-
-    def __init__(self, words: str, rc: int = 1) -> None:
-        super().__init__(words)
-        self.rc = rc
 
 
 class Control:

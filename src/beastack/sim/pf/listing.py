@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from beastack.sim.pf import render, status
-from beastack.sim.pf.model import Parsed, Rule
+from beastack.sim.pf.model import Failure, Parsed, Rule
 
 if TYPE_CHECKING:
     from beastack.sim.pf.anchors import Anchor
@@ -36,7 +36,7 @@ def show(control: "Control", what: str) -> None:
         for one in ("nat", "rules", "Anchors", "states", "info", "labels", "timeouts", "memory", "Tables"):
             show(control, one)
     elif what == "Interfaces":
-        control.err.append("pfctl: -s Interfaces is not simulated\n")
+        raise Failure("-s Interfaces is not simulated")
     else:
         _of_anchor(control, what)
 
@@ -51,9 +51,9 @@ def _of_anchor(control: "Control", what: str) -> None:
     elif what == "Tables":
         control.out += [f"{_table_flags(control, anchor, name)}{name}\n" for name in sorted(anchor.tables)]
     else:
+        if control.wildcard and what != "labels":
+            raise Failure(f"-s {what} below a wildcard anchor is not simulated")
         for one in anchor.walk() if control.wildcard else (anchor,):
-            if control.wildcard and one is not anchor:
-                control.out.append(f"# anchor {one.path}\n")
             _rules_of(control, one, what)
 
 

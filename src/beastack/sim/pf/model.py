@@ -12,6 +12,14 @@ class Result(NamedTuple):
     rc: int = 0
 
 
+class Failure(Exception):
+    """Ends pfctl: `pfctl: words`, exit status."""
+
+    def __init__(self, words: str, rc: int = 1) -> None:
+        super().__init__(words)
+        self.rc = rc
+
+
 class PfSyntaxError(Exception):
     """A line that pfctl refuses; `line` is counted from 1."""
 
