@@ -75,8 +75,10 @@ def cloud(before: dict[str, set[str]]) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def api(cloud: str) -> Any:
     folder = Path(json.loads(beastack("status", "--name", NAME, "--json").stdout)["run_dir"])
-    os.environ["OS_CLIENT_CONFIG_FILE"] = str(folder / "credentials" / "clouds.yaml")
-    return openstack.connect(cloud=NAME, load_envvars=False)
+    files = openstack.config.OpenStackConfig(
+        config_files=[str(folder / "credentials" / "clouds.yaml")], load_envvars=False
+    )
+    return openstack.connection.Connection(config=files.get_one(cloud=NAME))
 
 
 def services() -> dict[str, dict[str, Any]]:
@@ -129,6 +131,7 @@ def test_what_is_killed_comes_back_by_itself(cloud: str, api: Any, name: str) ->
     pid = services()[name]["pid"]
     os.kill(pid, signal.SIGKILL)
     until(f"{name} to be back", lambda: services()[name]["pid"] not in (None, pid))
+    restarts = services()[name]["restarts"]
 
     def healthy() -> bool:
         try:
@@ -138,6 +141,7 @@ def test_what_is_killed_comes_back_by_itself(cloud: str, api: Any, name: str) ->
         return bool(rows) and rows[0].state == "up"
 
     until("nova-compute to be up", healthy)
+    assert services()[name]["restarts"] == restarts, "it dies again and again"
 
 
 def test_logs_are_listed_and_shown(cloud: str) -> None:

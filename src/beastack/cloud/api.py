@@ -4,13 +4,13 @@ Cloud("main").up(progress)  ->  Outcome(changed, timings, endpoints, not_built)
 """
 
 import fcntl
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from beastack.cloud import credentials, doctor, layout, services
-from beastack.cloud.bringup import ControlPlane
+from beastack.cloud.bringup import MARK, ControlPlane
 from beastack.cloud.config.common import PORTS, url
 from beastack.cloud.config.identity import ENDPOINTS
 from beastack.cloud.errors import CloudError
@@ -44,6 +44,11 @@ class Outcome:
     timings: list[tuple[str, float, float]]
     endpoints: dict[str, str]
     not_built: tuple[str, ...]
+
+
+def _pid_namespace(pid: int) -> str:
+    """Linux: which pid namespace a process is in; one and the same elsewhere."""
+    return str(Path(f"/proc/{pid}/ns/pid").readlink()) if sys.platform == "linux" else ""
 
 
 class Cloud:
@@ -159,47 +164,40 @@ class Cloud:
         """Ask the supervisor to end all; then end what is left, networks last."""
         with suppress(SupervisorGone):
             ask(where.run_dir, {"do": "shutdown"}, SHUTDOWN_LIMIT)
-        self._clean(where)
-
-    def _clean(self, where: Layout) -> None:
-        """End what an earlier run left: its supervisor, services, hosts and networks (also after a kill -9)."""
-        left = list(self._recorded(where))
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        _, alive = psutil.wait_procs(left, timeout=10)
-        if alive:
-            raise CloudError(f"process {alive[0].pid} of an earlier run does not end", remedy="see ps and dmesg")
         lab = provider(where)
         for host in self.hosts(where):
             lab.stop(host)
+        self._clean(where)
         lab.networks_down()
+
+    def _clean(self, where: Layout) -> None:
+        """End the supervisor and services that an earlier run left (after a kill -9, say).
+
+        Hosts stay as they are: they may have guests, and ``host start`` mends them.
+        """
+        deadline = time.monotonic() + 20
+        # again until none is left: one that was just about to start another may have done so
+        while left := list(self._marked(where)):
+            if time.monotonic() > deadline:
+                raise CloudError(f"process {left[0].pid} of an earlier run does not end", remedy="see ps and dmesg")
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left, timeout=5)
         for path in (where.run_dir / "run").rglob("*"):
             if not path.is_dir() and path.name != "lock":
                 path.unlink()
 
-    def _recorded(self, where: Layout) -> Iterator[psutil.Process]:
-        """The supervisor and its services by their records, each recognised by more than its number."""
-        run = where.run_dir / "run"
-        with suppress(FileNotFoundError, psutil.NoSuchProcess, ValueError, KeyError):
-            record = json.loads((run / "supervisor.json").read_text())
-            process = psutil.Process(record["pid"])
-            if process.create_time() == record["start_time"]:
-                # first, so that it starts nothing again
-                yield process
-        for path in (run / "services").glob("*.pid"):
-            with suppress(FileNotFoundError, psutil.NoSuchProcess, ValueError):
-                process = psutil.Process(int(path.read_text()))
-                # started before the record was written, and not long before it
-                if abs(process.create_time() - path.stat().st_mtime) < 5:
+    def _marked(self, where: Layout) -> Iterator[psutil.Process]:
+        """Processes that carry this cloud's mark, those inside a simulated host left out."""
+        ours = _pid_namespace(os.getpid())
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == str(where.run_dir) and _pid_namespace(process.pid) == ours:
                     yield process
-                    yield from process.children(recursive=True)
-        epmd = ["-address", where.address]
-        for process in psutil.process_iter(["name", "environ"]):
-            if process.info["name"] == "epmd":
-                environment = process.info["environ"] or {}
-                if environment.get("ERL_EPMD_ADDRESS") == epmd[1]:
-                    yield process
+            except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError, PermissionError):
+                # it has just ended, or is not root's to look at and so not ours
+                continue
 
     # -- looking ----------------------------------------------------------------------------------------------
 

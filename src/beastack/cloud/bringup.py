@@ -22,6 +22,8 @@ from beastack.cloud.supervisor.spec import ServiceSpec
 
 DATABASES = ("keystone", "glance", "placement", "nova_api", "nova_cell0", "nova_cell1", "neutron")
 SCHEMA_LIMIT = 180.0
+# In the environment of the supervisor and so of everything that it starts: whose a process is.
+MARK = "BEASTACK_CLOUD"
 READY_LIMIT = 90.0
 
 
@@ -87,10 +89,16 @@ class ControlPlane:
             ask(self.layout.run_dir, {"do": "status"})
             return "runs already"
         except SupervisorGone:
-            pass_args = [sys.executable, "-m", "beastack.cloud.supervisor.main", str(self.layout.run_dir)]
+            argv = [sys.executable, "-m", "beastack.cloud.supervisor.main", str(self.layout.run_dir)]
         with log.open("ab") as file:
             child = subprocess.Popen(
-                pass_args, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/"
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                cwd="/",
+                env={**os.environ, MARK: str(self.layout.run_dir)},
             )
         record = {"pid": child.pid, "start_time": psutil.Process(child.pid).create_time()}
         (self.layout.run_dir / "run" / "supervisor.json").write_text(json.dumps(record))

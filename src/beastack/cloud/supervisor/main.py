@@ -120,6 +120,10 @@ class Supervisor:
     def _ended(self, service: Running, code: int) -> None:
         now = time.monotonic()
         ran = now - service.began
+        # what it started goes with it: a wrapper script that is killed leaves its server behind
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if service.pid:
+                os.killpg(service.pid, signal.SIGKILL)
         service.pid, service.last_exit, service.kill_at = None, code, None
         (self.run_dir / "run" / "services" / f"{service.spec.name}.pid").unlink(missing_ok=True)
         if service.stopping:

@@ -67,6 +67,11 @@ def state(run_dir: Path, name: str) -> dict[str, object]:
     return found
 
 
+def logged(run_dir: Path, name: str) -> str:
+    path = run_dir / "log" / f"{name}.log"
+    return path.read_text() if path.exists() else ""
+
+
 def test_a_killed_program_comes_back_and_it_is_said(run_dir: Path) -> None:
     pid = start(run_dir, name="sleeper", argv=["sleep", "1000"])
     os.kill(pid, signal.SIGKILL)
@@ -83,7 +88,7 @@ def test_starting_twice_is_once(run_dir: Path) -> None:
 def test_a_program_that_ignores_sigterm_is_killed_after_its_grace(run_dir: Path) -> None:
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(1000)"
     pid = start(run_dir, name="deaf", argv=[sys.executable, "-c", code], grace=0.3)
-    until(lambda: "deaf" in (run_dir / "log" / "deaf.log").read_text())
+    until(lambda: "deaf" in logged(run_dir, "deaf"))
     ask(run_dir, {"do": "stop", "name": "deaf"}, 20)
     assert not psutil.pid_exists(pid)
     assert state(run_dir, "deaf")["state"] == "stopped"
@@ -100,7 +105,7 @@ def test_a_program_that_dies_at_once_is_tried_ever_more_slowly(run_dir: Path) ->
 
 def test_a_missing_program_is_in_its_log(run_dir: Path) -> None:
     start(run_dir, name="missing", argv=["/nonexistent/program"])
-    until(lambda: "FileNotFoundError" in (run_dir / "log" / "missing.log").read_text())
+    until(lambda: "FileNotFoundError" in logged(run_dir, "missing"))
     ask(run_dir, {"do": "stop", "name": "missing"})
 
 
