@@ -1,0 +1,326 @@
+"""The program that stands between a guest and the bridge: it passes frames that only this port may send.
+
+Seen from the guest's side (ng_ether's ``lower`` hook, shared/freebsd/15.1/06): the source MAC is an allowed one; in
+ARP the sender is the frame's own MAC with an allowed address, or 0.0.0.0 (a probe); IPv4 comes from an allowed address,
+or from 0.0.0.0 as a DHCP request; IPv6 from an allowed or the MAC's own link-local address, or from :: for duplicate
+address detection and multicast listening; an advertised neighbour is an allowed address. DHCP servers, router
+advertisements and every other ethertype are dropped. ICMPv6 behind extension headers that could hide it is dropped.
+
+Multicast listener reports carry a hop-by-hop header and are let through with it.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+
+from beastack.freebsd.bpf import (
+    AND,
+    DROP,
+    LD_B,
+    LD_H,
+    LD_H_X,
+    LD_W,
+    LDX_IHL,
+    PASS,
+    TAX,
+    Assembler,
+    BadProgram,
+    Instruction,
+)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+_ARP, _IP4, _IP6 = 0x0806, 0x0800, 0x86DD
+_UDP, _ICMP6 = 17, 58
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS = 0, 43, 44, 60
+_LISTENER = (130, 131, 132, 143)
+_UNSPECIFIED_LISTENER = (131, 143)
+_RA, _NS, _NA = 134, 135, 136
+
+
+class BadGuard(Exception):
+    """No guard can be made of these pairs; the text says why."""
+
+
+def link_local(mac: str) -> str:
+    """The link-local address that a MAC's owner gives itself (RFC 4291, modified EUI-64)."""
+    raw = bytes.fromhex(mac.replace(":", ""))
+    return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + bytes([raw[0] ^ 2]) + raw[1:3] + b"\xff\xfe" + raw[3:]))
+
+
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[Network]]:
+    """Allowed networks by MAC; a pair's address may be "" (the MAC alone). Raises BadGuard."""
+    found: dict[str, list[Network]] = {}
+    for mac, address in pairs:
+        if not isinstance(mac, str) or _MAC.fullmatch(mac) is None or int(mac[:2], 16) & 1:
+            raise BadGuard(f"MAC address {mac!r}")
+        networks = found.setdefault(mac, [ipaddress.ip_network(link_local(mac))])
+        if address == "":
+            continue
+        try:
+            network = ipaddress.ip_network(address, strict=False)
+        except (ValueError, TypeError) as e:
+            raise BadGuard(f"address {address!r}: {e}") from None
+        if "%" in address:
+            raise BadGuard(f"address {address!r} carries a zone")
+        if network not in networks:
+            networks.append(network)
+    if not found:
+        raise BadGuard("a guard without an allowed MAC address would close the port")
+    return found
+
+
+def guard(pairs: Iterable[tuple[str, str]]) -> list[Instruction]:
+    """The program for these (MAC, address or network) pairs; raises BadGuard when it would be too long."""
+    a = Assembler()
+    for mac, networks in grouped(pairs).items():
+        following = a.fresh()
+        high, low = int(mac[:11].replace(":", ""), 16), int(mac[12:].replace(":", ""), 16)
+        mine, same = a.fresh(), a.fresh()
+        a.op(LD_W, 6)
+        a.if_equal(high, no=same)
+        a.op(LD_H, 10)
+        a.if_equal(low, yes=mine)
+        a.label(same)
+        a.goto(following)
+        a.label(mine)
+        _one_mac(a, networks)
+        a.label(following)
+    a.ret(DROP)
+    try:
+        return a.program()
+    except BadProgram as e:
+        raise BadGuard(f"too many allowed addresses for one port: {e}") from None
+
+
+def pass_all() -> list[Instruction]:
+    """The way back to the guest."""
+    a = Assembler()
+    a.ret(PASS)
+    return a.program()
+
+
+def _one_mac(a: Assembler, networks: Sequence[Network]) -> None:
+    four = [n for n in networks if isinstance(n, ipaddress.IPv4Network)]
+    six = [n for n in networks if isinstance(n, ipaddress.IPv6Network)]
+    for ethertype, part in ((_ARP, _arp), (_IP4, _ip4), (_IP6, _ip6)):
+        yes, other = a.fresh(), a.fresh()
+        a.op(LD_H, 12)
+        a.if_equal(ethertype, yes=yes)
+        a.goto(other)
+        a.label(yes)
+        part(a, six if part is _ip6 else four)
+        a.label(other)
+    a.ret(DROP)
+
+
+def _pass_if_four(a: Assembler, offset: int, networks: Sequence[Network]) -> None:
+    """Pass when the address at ``offset`` is in one of ``networks``; else go on."""
+    a.op(LD_W, offset)
+    masked = False
+    for network in networks:
+        if network.prefixlen == 0:
+            a.ret(PASS)
+            a.op(LD_W, offset)
+            continue
+        no = a.fresh()
+        if masked:
+            a.op(LD_W, offset)
+            masked = False
+        if network.prefixlen < 32:
+            a.op(AND, int(network.netmask))
+            masked = True
+        a.if_equal(int(network.network_address), no=no)
+        a.ret(PASS)
+        a.label(no)
+
+
+def _arp(a: Assembler, networks: Sequence[Network]) -> None:
+    a.op(LD_W, 14)
+    a.need_equal(0x00010800)
+    a.op(LD_H, 18)
+    a.need_equal(0x0604)
+    for own, sender, size in ((6, 22, LD_W), (10, 26, LD_H)):
+        on = a.fresh()
+        a.op(size, own)
+        a.op(TAX)
+        a.op(size, sender)
+        a.if_equal_x(yes=on)
+        a.ret(DROP)
+        a.label(on)
+    probe = a.fresh()
+    a.op(LD_W, 28)
+    a.if_equal(0, no=probe)
+    a.ret(PASS)
+    a.label(probe)
+    _pass_if_four(a, 28, networks)
+    a.ret(DROP)
+
+
+def _ip4(a: Assembler, networks: Sequence[Network]) -> None:
+    addressed, sources = a.fresh(), a.fresh()
+    a.op(LD_W, 30)  # a whole header, or the end
+    a.op(LD_B, 14)
+    a.op(AND, 0xF0)
+    a.need_equal(0x40)
+    a.op(LD_W, 26)
+    a.if_equal(0, no=addressed)
+    # from nowhere: a DHCP request to everybody and nothing else
+    a.op(LD_W, 30)
+    a.need_equal(0xFFFFFFFF)
+    a.op(LD_B, 23)
+    a.need_equal(_UDP)
+    a.op(LD_H, 20)
+    a.op(AND, 0x3FFF)
+    a.need_equal(0)
+    a.op(LDX_IHL, 14)
+    a.op(LD_H_X, 14)
+    a.need_equal(68)
+    a.op(LD_H_X, 16)
+    a.need_equal(67)
+    a.ret(PASS)
+    a.label(addressed)
+    # no DHCP server; the ports of a later fragment are none
+    a.op(LD_B, 23)
+    a.if_equal(_UDP, no=sources)
+    a.op(LD_H, 20)
+    a.if_bits(0x1FFF, yes=sources)
+    a.op(LDX_IHL, 14)
+    a.op(LD_H_X, 14)
+    a.if_equal(67, no=sources)
+    a.op(LD_H_X, 16)
+    a.if_equal(68, no=sources)
+    a.ret(DROP)
+    a.label(sources)
+    _pass_if_four(a, 26, networks)
+    a.ret(DROP)
+
+
+def _if_six(a: Assembler, offset: int, networks: Sequence[Network], inside: str | None) -> None:
+    """When the address at ``offset`` is in one of ``networks`` pass, or go to ``inside``; else go on."""
+    for network in networks:
+        no = a.fresh()
+        for at in range(4):
+            bits = min(32, max(0, network.prefixlen - 32 * at))
+            if not bits:
+                break
+            mask = (0xFFFFFFFF << (32 - bits)) & 0xFFFFFFFF
+            a.op(LD_W, offset + 4 * at)
+            if bits < 32:
+                a.op(AND, mask)
+            a.if_equal(int(network.network_address) >> (96 - 32 * at) & mask, no=no)
+        if inside is None:
+            a.ret(PASS)
+        else:
+            a.goto(inside)
+        a.label(no)
+
+
+def _ip6(a: Assembler, networks: Sequence[Network]) -> None:
+    sources, addressed = a.fresh(), a.fresh()
+    a.op(LD_W, 50)  # a whole header, or the end
+    a.op(LD_B, 14)
+    a.op(AND, 0xF0)
+    a.need_equal(0x60)
+    for offset in (22, 26, 30, 34):
+        a.op(LD_W, offset)
+        a.if_equal(0, no=addressed)
+    _from_nowhere(a)
+    a.label(addressed)
+    _headers(a, networks, sources)
+    a.label(sources)
+    _if_six(a, 22, networks, None)
+    a.ret(DROP)
+
+
+def _from_nowhere(a: Assembler) -> None:
+    """From :: to multicast: a neighbour solicitation (duplicate address detection) or a listener report."""
+    report = a.fresh()
+    a.op(LD_H, 38)
+    a.need_equal(0xFF02)
+    a.op(LD_B, 20)
+    a.if_equal(_ICMP6, no=report)
+    a.op(LD_B, 54)
+    a.need_equal(_NS)
+    a.ret(PASS)
+    a.label(report)
+    a.need_equal(_HOP_BY_HOP)
+    _listener(a, _UNSPECIFIED_LISTENER, None)
+
+
+def _listener(a: Assembler, kinds: Sequence[int], inside: str | None) -> None:
+    """ICMPv6 of these types behind one short hop-by-hop header passes, or goes on to ``inside``; all else drops."""
+    a.op(LD_H, 54)
+    a.need_equal(_ICMP6 << 8)
+    a.op(LD_B, 62)
+    yes = a.fresh()
+    for kind in kinds:
+        a.if_equal(kind, yes=yes)
+    a.ret(DROP)
+    a.label(yes)
+    if inside is None:
+        a.ret(PASS)
+    else:
+        a.goto(inside)
+
+
+def _headers(a: Assembler, networks: Sequence[Network], sources: str) -> None:
+    """What is behind the IPv6 header: drop what no guest may send, else go to ``sources``."""
+    icmp, udp, fragment, hop = (a.fresh() for _ in range(4))
+    a.op(LD_B, 20)
+    a.if_equal(_ICMP6, yes=icmp)
+    a.if_equal(_UDP, yes=udp)
+    a.if_equal(_FRAGMENT, yes=fragment)
+    a.if_equal(_HOP_BY_HOP, yes=hop)
+    hidden = a.fresh()
+    a.if_equal(_ROUTING, yes=hidden)
+    a.if_equal(_OPTIONS, yes=hidden)
+    a.goto(sources)
+    a.label(hidden)
+    a.ret(DROP)
+    a.label(hop)
+    _listener(a, _LISTENER, sources)
+    a.label(fragment)
+    # fragments of UDP, TCP and their like; never of ICMPv6 or further headers
+    inner = a.fresh()
+    a.op(LD_B, 54)
+    for header in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS, _ICMP6):
+        a.if_equal(header, yes=inner)
+    first = a.fresh()
+    a.if_equal(_UDP, yes=first)
+    a.goto(sources)
+    a.label(inner)
+    a.ret(DROP)
+    a.label(first)
+    later = a.fresh()
+    a.op(LD_H, 56)
+    a.if_bits(0xFFF8, yes=later)
+    _no_server(a, 62, later)
+    a.label(later)
+    a.goto(sources)
+    a.label(udp)
+    client = a.fresh()
+    _no_server(a, 54, client)
+    a.label(client)
+    a.goto(sources)
+    a.label(icmp)
+    kind = a.fresh()
+    a.op(LD_B, 54)
+    a.if_equal(_RA, no=kind)
+    a.ret(DROP)
+    a.label(kind)
+    advertised = a.fresh()
+    a.if_equal(_NA, yes=advertised)
+    a.goto(sources)
+    a.label(advertised)
+    _if_six(a, 62, networks, sources)
+    a.ret(DROP)
+
+
+def _no_server(a: Assembler, offset: int, client: str) -> None:
+    """Drop a DHCPv6 server's answer."""
+    a.op(LD_H, offset)
+    a.if_equal(547, no=client)
+    a.op(LD_H, offset + 2)
+    a.if_equal(546, no=client)
+    a.ret(DROP)

@@ -1,0 +1,188 @@
+"""pf(4) of one port: its anchor ``beastack/<interface>``, the tables of the main ruleset, its states.
+
+What is loaded is read back and compared. pf reads addresses of a table in a rule's own anchor and in the main ruleset
+only (shared/freebsd, 05), so all tables are in the main one, without ``-a``.
+"""
+
+import ipaddress
+from collections.abc import Collection, Sequence
+
+from beastack.freebsd.errors import CommandFailed, HostError, UnexpectedOutput
+from beastack.freebsd.host import Completed, Host
+from beastack.freebsd.pf_read import parse_rules
+from beastack.freebsd.pf_rules import Rule, block_all, render
+
+ANCHOR = "beastack"
+# Seconds: loading some thousand rules, and their listing.
+LOAD_LIMIT = 30.0
+# Above this, all states of an interface are ended at once.
+MOST_KILLS = 16
+_NO_ANCHOR = "Anchor does not exist"
+_NO_TABLE = "Table does not exist"
+
+
+class RulesDiffer(HostError):
+    """pf holds other rules than were loaded; the port was closed (block all)."""
+
+
+class TableDiffers(HostError):
+    """pf holds other members of a table than were loaded."""
+
+
+def anchor(interface: str) -> str:
+    """The anchor of an interface's rules."""
+    return f"{ANCHOR}/{interface}"
+
+
+def _load(host: Host, interface: str, rules: Sequence[Rule]) -> None:
+    text = "".join(render(rule, interface) + "\n" for rule in rules)
+    # -o none: the optimizer reorders rules, and drops some on 14.x (shared/freebsd, README)
+    argv = ["pfctl", "-q", "-o", "none", "-a", anchor(interface), "-f", "-"]
+    host.run(argv, input=text, timeout=LOAD_LIMIT)
+
+
+def _listing(host: Host, argv: list[str], absent: str) -> Completed | None:
+    """The command's output; None when pf says that the object does not exist (with status 0 or not)."""
+    done = host.run(argv, check=False, timeout=LOAD_LIMIT)
+    if absent in done.err + done.out:
+        return None
+    if done.rc:
+        raise CommandFailed(argv, done.rc, done.out, done.err)
+    return done
+
+
+def read_rules(host: Host, interface: str) -> list[Rule] | None:
+    """The rules in force in the interface's anchor; None when it has none. Raises UnexpectedOutput."""
+    done = _listing(host, ["pfctl", "-a", anchor(interface), "-sr"], _NO_ANCHOR)
+    if done is None:
+        return None
+    found = parse_rules(done.out, done.argv)
+    for other, _ in found:
+        if other != interface:
+            raise UnexpectedOutput(done.argv, done.out, f"rules on {interface} only")
+    return [rule for _, rule in found]
+
+
+def load_rules(host: Host, interface: str, rules: Sequence[Rule]) -> None:
+    """Make ``rules``, and after them block all, the interface's rules.
+
+    pf replaces an anchor's rules in one step and keeps the old ones when it refuses the new. Whatever goes wrong, the
+    port is closed and the error raised: its old rules are not what was asked for either.
+    """
+    wanted = [*rules, block_all(interface)]
+    before = _before(host, interface)
+    try:
+        _load(host, interface, wanted)
+        found = read_rules(host, interface)
+        if found != wanted:
+            at = next((n for n, pair in enumerate(zip(found or [], wanted, strict=False)) if pair[0] != pair[1]), None)
+            where = f"from rule {at}" if at is not None else f"{len(found or [])} rules instead of {len(wanted)}"
+            raise RulesDiffer(f"{interface}: pf holds other rules than were loaded, {where}; the port was closed")
+    except HostError:
+        _load(host, interface, [block_all(interface)])
+        kill_states(host, interface)
+        raise
+    _withdraw(host, interface, before, wanted)
+
+
+def _before(host: Host, interface: str) -> list[Rule] | None:
+    """The rules in force before a load; None when they cannot be read."""
+    try:
+        return read_rules(host, interface) or []
+    except UnexpectedOutput:
+        return None
+
+
+def _withdraw(host: Host, interface: str, before: Sequence[Rule] | None, after: Sequence[Rule]) -> None:
+    """End the states of access that is no longer given: of rules that went, and from sources that went.
+
+    Not all of the interface's: a security group's change must not break its port's other connections.
+    """
+    if before is None:
+        kill_states(host, interface)
+        return
+    labels = {r.label for r in before if r.stateful} - {r.label for r in after if r.stateful}
+    sources = {r.source for r in before if r.source_not and r.source[:1] != "<"} - {r.source for r in after}
+    if len(labels) + len(sources) > MOST_KILLS:
+        kill_states(host, interface)
+        return
+    for label in sorted(labels):
+        kill_label(host, label)
+    for source in sorted(sources):
+        kill_address(host, interface, source)
+
+
+def unload(host: Host, interface: str) -> None:
+    """Remove the interface's rules; gone is fine."""
+    host.run(["pfctl", "-q", "-a", anchor(interface), "-F", "rules"])
+
+
+def list_anchors(host: Host) -> list[str]:
+    """Interfaces that have an anchor of ours."""
+    done = _listing(host, ["pfctl", "-a", ANCHOR, "-s", "Anchors"], _NO_ANCHOR)
+    if done is None:
+        return []
+    found = []
+    for line in done.out.splitlines():
+        parent, _, interface = line.strip().partition("/")
+        if parent != ANCHOR or not interface:
+            raise UnexpectedOutput(done.argv, line, f"{ANCHOR}/INTERFACE")
+        found.append(interface)
+    return sorted(found)
+
+
+def list_tables(host: Host) -> list[str]:
+    """Every table of the main ruleset."""
+    return host.run(["pfctl", "-s", "Tables"]).out.split()
+
+
+def read_table(host: Host, name: str) -> list[str] | None:
+    """A table's members; None when there is no such table."""
+    done = _listing(host, ["pfctl", "-t", name, "-T", "show"], _NO_TABLE)
+    return None if done is None else done.out.split()
+
+
+def _networks(members: Collection[str]) -> set[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    return {ipaddress.ip_network(m, strict=False) for m in members}
+
+
+def replace_table(host: Host, name: str, members: Collection[str]) -> list[str]:
+    """Make ``members`` (addresses and networks) the table's, in one step; made when there is none.
+
+    Returns the members that went: the states that they were allowed are still there.
+    """
+    before = _networks(read_table(host, name) or [])
+    wanted = sorted({str(network) for network in _networks(members)})
+    host.run(
+        ["pfctl", "-q", "-t", name, "-T", "replace", "-f", "-"],
+        input="".join(f"{member}\n" for member in wanted),
+        timeout=LOAD_LIMIT,
+    )
+    found = read_table(host, name)
+    if found is None or _networks(found) != _networks(wanted):
+        raise TableDiffers(f"table {name}: pf holds {len(found or [])} members of {len(wanted)}, or others")
+    return sorted(str(network) for network in before - _networks(wanted))
+
+
+def drop_table(host: Host, name: str) -> None:
+    """Remove a table; gone is fine."""
+    done = host.run(["pfctl", "-q", "-t", name, "-T", "kill"], check=False)
+    if done.rc and read_table(host, name) is not None:
+        raise CommandFailed(done.argv, done.rc, done.out, done.err)
+
+
+def kill_states(host: Host, interface: str) -> None:
+    """End every state of the interface (05: removing a rule ends none)."""
+    host.run(["pfctl", "-q", "-i", interface, "-F", "states"])
+
+
+def kill_label(host: Host, label: str) -> None:
+    """End the states that rules with this label made."""
+    host.run(["pfctl", "-q", "-k", "label", "-k", label])
+
+
+def kill_address(host: Host, interface: str, address: str) -> None:
+    """End the interface's states from and to an address or network."""
+    anywhere = "::/0" if ":" in address else "0.0.0.0/0"
+    host.run(["pfctl", "-q", "-i", interface, "-k", address])
+    host.run(["pfctl", "-q", "-i", interface, "-k", anywhere, "-k", address])

@@ -1,0 +1,111 @@
+"""Entry points for pf(4): a port's rules, the tables that they name, states.
+
+Rules arrive as plain dictionaries (``pf_rules.to_dict``) and become typed rules here, on the privileged side; what is
+not a rule of the port's own interface is refused before pf sees anything.
+"""
+
+import ipaddress
+
+from beastack.freebsd import ifnet, pf, pf_host
+from beastack.freebsd.host import LocalHost
+from beastack.freebsd.pf_rules import BadRule, from_dict
+from beastack.privsep import checks
+from beastack.privsep.context import entry
+
+HOST = LocalHost()
+MAX_RULES = 5000
+MAX_MEMBERS = 100_000
+
+
+@entry
+def prepare_host() -> list[str]:
+    """Modules, sysctls, main ruleset and pf itself as filtering needs them; returns what had to be changed."""
+    return pf_host.prepare(HOST)
+
+
+@entry
+def load_port_rules(interface: str, rules: list[dict[str, str | int | bool | list[int] | None]]) -> None:
+    """Make these the rules of a tap, with block all behind them; read back and compared. No rule closes the port."""
+    name = checks.interface_name(interface)
+    typed = [from_dict(rule) for rule in checks.items(rules, MAX_RULES, "rules")]
+    for rule in typed:
+        for table in (rule.source, rule.destination):
+            if table.startswith("<"):
+                checks.table_name(table.strip("<>"))
+        if not rule.label.startswith(f"{name}/"):
+            raise BadRule(f"label {rule.label!r} is not one of {name}")
+    pf.load_rules(HOST, name, typed)
+
+
+@entry
+def unload_port(interface: str) -> None:
+    """Remove the rules and states of a port that is gone; a tap that is still there is closed instead."""
+    name = checks.interface_name(interface)
+    if ifnet.find(HOST, name) is None:
+        pf.unload(HOST, name)
+    else:
+        pf.load_rules(HOST, name, [])
+    pf.kill_states(HOST, name)
+
+
+@entry
+def replace_table(name: str, members: list[str]) -> list[str]:
+    """Make these addresses and networks, of the family in the table's name, the members of a table of ours.
+
+    Returns the members that went.
+    """
+    table = checks.table_name(name)
+    found = []
+    for member in checks.items(members, MAX_MEMBERS, "members"):
+        text = checks.cidr(member) if isinstance(member, str) and "/" in member else checks.ip(member)
+        if ipaddress.ip_interface(text).version != int(table[2]):
+            raise checks.Refused(f"member {text} in table {table}")
+        found.append(text)
+    return pf.replace_table(HOST, table, found)
+
+
+@entry
+def drop_table(name: str) -> None:
+    """Remove a table of ours; gone is fine."""
+    pf.drop_table(HOST, checks.table_name(name))
+
+
+@entry
+def list_tables() -> list[str]:
+    """Names of the tables of ours."""
+    found = []
+    for name in pf.list_tables(HOST):
+        try:
+            found.append(checks.table_name(name))
+        except checks.Refused:
+            continue  # the operator's own
+    return found
+
+
+@entry
+def kill_states(interface: str) -> None:
+    """End every state of a port."""
+    pf.kill_states(HOST, checks.interface_name(interface))
+
+
+@entry
+def kill_label_states(interface: str, label: str) -> None:
+    """End the states that a port's rules with this label made."""
+    name = checks.interface_name(interface)
+    if not isinstance(label, str) or not label.startswith(f"{name}/"):
+        raise checks.Refused(f"label {label!r} is not one of {name}")
+    pf.kill_label(HOST, label)
+
+
+@entry
+def kill_address_states(interface: str, address: str) -> None:
+    """End a port's states from and to an address or network."""
+    name = checks.interface_name(interface)
+    text = checks.network(address) if isinstance(address, str) and "/" in address else checks.ip(address)
+    pf.kill_address(HOST, name, text)
+
+
+@entry
+def list_ports() -> list[str]:
+    """Interfaces that have rules of ours (anchors)."""
+    return pf.list_anchors(HOST)

@@ -1,0 +1,285 @@
+"""The guard's program against a slow predicate that says in Python what it should pass."""
+
+import ipaddress
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beastack.freebsd.bpf import DROP, LD_H, Assembler, BadProgram, Instruction, verify
+from beastack.freebsd.bpf_guard import BadGuard, guard, link_local, pass_all
+
+MAC, OTHER, FOREIGN = "fa:16:3e:00:00:01", "fa:16:3e:00:00:02", "fa:16:3e:66:66:66"
+PAIRS = [
+    (MAC, "10.0.0.5"),
+    (MAC, "192.168.0.0/20"),
+    (MAC, "10.0.0.6"),
+    (MAC, "2001:db8::5"),
+    (MAC, "2001:db8:1::/50"),
+    (OTHER, "10.0.0.9"),
+]
+
+
+def run(program: list[Instruction], p: bytes) -> int:
+    """bpf_filter(9), as far as the assembler goes."""
+    a = x = pc = 0
+    while True:
+        i = program[pc]
+        pc += 1
+        size = {0x20: 4, 0x28: 2, 0x30: 1, 0x48: 2, 0xB1: 1}.get(i.code)
+        at = i.k + (x if i.code == 0x48 else 0)
+        if size and at + size > len(p):
+            return 0
+        match i.code:
+            case 0x20 | 0x28 | 0x30 | 0x48:
+                a = int.from_bytes(p[at : at + (size or 0)], "big")
+            case 0xB1:
+                x = 4 * (p[at] & 15)
+            case 0x54:
+                a &= i.k
+            case 0x07:
+                x = a
+            case 0x05:
+                pc += i.k
+            case 0x15:
+                pc += i.jt if a == i.k else i.jf
+            case 0x1D:
+                pc += i.jt if a == x else i.jf
+            case 0x45:
+                pc += i.jt if a & i.k else i.jf
+            case 0x06:
+                return i.k
+            case _:
+                raise AssertionError(hex(i.code))
+
+
+def inside(address: bytes, networks: list[str]) -> bool:
+    found = ipaddress.ip_address(address)
+    return any(found in n for n in map(ipaddress.ip_network, networks) if n.version == found.version)
+
+
+def reference(p: bytes, pairs: list[tuple[str, str]]) -> bool:
+    """What a port may send, said plainly."""
+    if len(p) < 14:
+        return False
+    mac = ":".join(f"{b:02x}" for b in p[6:12])
+    if mac not in {m for m, _ in pairs}:
+        return False
+    allowed = [a for m, a in pairs if m == mac] + [link_local(mac)]
+    kind, body = p[12:14], p[14:]
+    if kind == b"\x08\x06":
+        if len(body) < 18 or body[:6] != bytes.fromhex("000108000604"):
+            return False
+        return body[8:14] == p[6:12] and (body[14:18] == bytes(4) or inside(body[14:18], allowed))
+    if kind == b"\x08\x00":
+        return four(body, allowed)
+    if kind == b"\x86\xdd":
+        return six(body, allowed)
+    return False
+
+
+def four(b: bytes, allowed: list[str]) -> bool:
+    if len(b) < 20 or b[0] >> 4 != 4:
+        return False
+    header = 4 * (b[0] & 15)
+    fragment = struct.unpack_from("!H", b, 6)[0]
+    ports = None
+    if b[9] == 17 and not fragment & 0x1FFF:
+        if len(b) < header + 2:
+            return False
+        source = struct.unpack_from("!H", b, header)[0]
+        if (source == 67 or b[12:16] == bytes(4)) and len(b) < header + 4:
+            return False
+        ports = (source, struct.unpack_from("!H", b, header + 2)[0] if len(b) >= header + 4 else None)
+    if b[12:16] == bytes(4):
+        return b[16:20] == b"\xff" * 4 and not fragment & 0x3FFF and ports == (68, 67)
+    return ports != (67, 68) and inside(b[12:16], allowed)
+
+
+def six(b: bytes, allowed: list[str]) -> bool:
+    if len(b) < 40 or b[0] >> 4 != 6:
+        return False
+    kind, source, target, rest = b[6], b[8:24], b[24:40], b[40:]
+    byte = lambda at: rest[at] if at < len(rest) else None  # noqa: E731
+    listener = byte(8) if rest[:2] == bytes([58, 0]) else None
+    if source == bytes(16):
+        if target[:2] != b"\xff\x02":
+            return False
+        return (kind == 58 and byte(0) == 135) or (kind == 0 and listener in (131, 143))
+    if kind == 58:
+        if byte(0) in (None, 134):
+            return False
+        if byte(0) == 136 and not (len(rest) >= 24 and inside(rest[8:24], allowed)):
+            return False
+    elif kind == 17:
+        if not client(rest):
+            return False
+    elif kind == 0:
+        if listener not in (130, 131, 132, 143):
+            return False
+    elif kind == 44:
+        if byte(0) in (None, 0, 43, 44, 60, 58):
+            return False
+        if byte(0) == 17:
+            if len(rest) < 4:
+                return False
+            if not struct.unpack_from("!H", rest, 2)[0] & 0xFFF8 and not client(rest[8:]):
+                return False
+    elif kind in (43, 60):
+        return False
+    return inside(source, allowed)
+
+
+def client(udp: bytes) -> bool:
+    """UDP that is no DHCPv6 server's answer and long enough to know."""
+    if len(udp) < 2:
+        return False
+    if udp[:2] != struct.pack("!H", 547):
+        return True
+    return len(udp) >= 4 and udp[2:4] != struct.pack("!H", 546)
+
+
+PROGRAM = guard(PAIRS)
+SOURCES4 = ["10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.9", "192.168.15.255", "192.168.16.0", "0.0.0.0"]
+SOURCES6 = [
+    "2001:db8::5", "2001:db8::6", "2001:db8:1::1", "2001:db8:1:3fff::1", "2001:db8:1:4000::1", "::", "ff02::1",
+    link_local(MAC), link_local(OTHER), link_local(FOREIGN),
+]  # fmt: skip
+BYTES = st.binary(max_size=40)
+
+
+def packed(text: str) -> bytes:
+    return ipaddress.ip_address(text).packed
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> bytes:
+    mac = bytes.fromhex(draw(st.sampled_from([MAC, MAC, OTHER, FOREIGN])).replace(":", ""))
+    kind = draw(st.sampled_from(["arp", "ip4", "ip6", "ip6", "other"]))
+    if kind == "arp":
+        head = draw(st.sampled_from(["0001080006040001", "0001080006040002", "0006080006040001", "0001080006030001"]))
+        sender = draw(st.sampled_from([mac, mac, bytes(6), bytes.fromhex("fa163e000001")]))
+        body = bytes.fromhex(head) + sender + packed(draw(st.sampled_from(SOURCES4))) + bytes(10)
+        ethertype = b"\x08\x06"
+    elif kind == "ip4":
+        options = draw(st.integers(5, 7))
+        proto = draw(st.sampled_from([17, 17, 6, 1]))
+        ports = draw(st.sampled_from([(68, 67), (67, 68), (67, 67), (5000, 68), (53, 53)]))
+        fragment = draw(st.sampled_from([0, 0, 0, 0x2000, 1, 0x4000]))
+        target = draw(st.sampled_from(["255.255.255.255", "10.0.0.1"]))
+        first = draw(st.sampled_from([4, 4, 4, 6])) << 4 | options
+        body = struct.pack("!BBHHHBBH", first, 0, 0, 0, fragment, 64, proto, 0)
+        body += packed(draw(st.sampled_from(SOURCES4))) + packed(target) + bytes(4 * (options - 5))
+        body += struct.pack("!HH", *ports) + draw(BYTES)
+        ethertype = b"\x08\x00"
+    elif kind == "ip6":
+        body = draw(ip6())
+        ethertype = b"\x86\xdd"
+    else:
+        body, ethertype = draw(BYTES), draw(st.sampled_from([b"\x81\x00", b"\x88\xcc", b"\x00\x10", b"\x88\xa8"]))
+    frame = b"\xff" * 6 + mac + ethertype + body
+    return frame[: draw(st.integers(0, len(frame)))] if draw(st.integers(0, 9)) == 0 else frame
+
+
+@st.composite
+def ip6(draw: st.DrawFn) -> bytes:
+    header = draw(st.sampled_from([58, 58, 58, 17, 0, 44, 43, 60, 6, 51]))
+    icmp = st.sampled_from([128, 130, 131, 132, 133, 134, 135, 136, 136, 143])
+    target = packed(draw(st.sampled_from(SOURCES6)))
+    ports = st.sampled_from([(547, 546), (546, 547), (547, 5), (53, 53)])
+    if header == 58:
+        rest = bytes([draw(icmp), 0, 0, 0]) + bytes(4) + target
+    elif header == 17:
+        rest = struct.pack("!HH", *draw(ports)) + bytes(4)
+    elif header == 0:
+        rest = bytes([draw(st.sampled_from([58, 58, 17])), draw(st.sampled_from([0, 0, 1]))]) + bytes(6)
+        rest += bytes([draw(icmp)]) + bytes(7)
+    elif header == 44:
+        inner = draw(st.sampled_from([58, 17, 17, 6, 0, 43, 44, 60]))
+        rest = bytes([inner, 0]) + struct.pack("!H", draw(st.sampled_from([0, 1, 8, 9]))) + bytes(4)
+        rest += struct.pack("!HH", *draw(ports))[: draw(st.integers(0, 4))]
+    else:
+        rest = draw(BYTES)
+    first = bytes([draw(st.sampled_from([0x60, 0x60, 0x60, 0x45]))]) + bytes(3)
+    source = packed(draw(st.sampled_from(SOURCES6)))
+    where = packed(draw(st.sampled_from(["ff02::1", "ff02::16", "2001:db8::1"])))
+    return first + struct.pack("!HBB", len(rest), header, 255) + source + where + rest
+
+
+@settings(max_examples=6000, deadline=None)
+@given(frames())
+def test_the_guard_is_what_it_says(frame: bytes) -> None:
+    assert (run(PROGRAM, frame) != 0) == reference(frame, PAIRS)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=100))
+def test_noise_is_judged_alike(frame: bytes) -> None:
+    assert (run(PROGRAM, frame) != 0) == reference(frame, PAIRS)
+
+
+def test_sizes() -> None:
+    assert len(guard([(MAC, "10.0.0.5")])) < 190
+    assert len(PROGRAM) < 512
+    assert run(pass_all(), b"") != 0
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [[], [("x", "10.0.0.1")], [("01:00:5e:00:00:01", "10.0.0.1")], [(MAC, "10.0.0")], [(MAC, "fe80::1%lo0")],
+     [(MAC, None)], [(f"fa:16:3e:00:00:{n:02x}", "10.0.0.1") for n in range(9)]],
+)  # fmt: skip
+def test_no_guard_of_these(pairs: list[tuple[str, str]]) -> None:
+    with pytest.raises(BadGuard):
+        guard(pairs)
+
+
+def test_a_mac_alone() -> None:
+    program = guard([(MAC, "")])
+    mac = bytes.fromhex(MAC.replace(":", ""))
+    probe = b"\xff" * 6 + mac + b"\x08\x06" + bytes.fromhex("0001080006040001") + mac + bytes(14)
+    assert run(program, probe)
+    assert not run(program, probe[:28] + b"\x0a\x00\x00\x01" + bytes(10))
+
+
+def test_everything_allowed() -> None:
+    program = guard([(MAC, "0.0.0.0/0"), (MAC, "::/0")])
+    mac = bytes.fromhex(MAC.replace(":", ""))
+    packet = b"\xff" * 6 + mac + b"\x08\x00" + b"\x45" + bytes(8) + b"\x06" + bytes(2) + packed("8.8.8.8") + bytes(4)
+    assert run(program, packet)
+
+
+def test_the_assembler_refuses() -> None:
+    far = Assembler()
+    far.if_equal(1, no="end")
+    for _ in range(256):
+        far.op(LD_H, 12)
+    far.label("end")
+    far.ret(DROP)
+    with pytest.raises(BadProgram, match="a jump of 256"):
+        far.program()
+    nowhere = Assembler()
+    nowhere.goto("x")
+    with pytest.raises(BadProgram, match="nowhere"):
+        nowhere.program()
+    twice = Assembler()
+    twice.label("x")
+    with pytest.raises(BadProgram, match="twice"):
+        twice.label("x")
+    backward = Assembler()
+    backward.label("x")
+    backward.ret(DROP)
+    backward.goto("x")
+    with pytest.raises(BadProgram):
+        backward.program()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [[], [Instruction(0x20)], [Instruction(0x05, k=1), Instruction(6)], [Instruction(0x99), Instruction(6)],
+     [Instruction(0x15, jt=256), Instruction(6)], [Instruction(6, k=-1)], [Instruction(6)] * 513],
+)  # fmt: skip
+def test_the_verifier_refuses(program: list[Instruction]) -> None:
+    with pytest.raises(BadProgram):
+        verify(program)
