@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,6 +143,50 @@ def test_what_is_killed_comes_back_by_itself(cloud: str, api: Any, name: str) ->
 
     until("nova-compute to be up", healthy)
     assert services()[name]["restarts"] == restarts, "it dies again and again"
+
+
+def test_a_guest_boots_on_the_freebsd_host_and_outlives_nova_compute(api: Any, tmp_path: Path) -> None:
+    """Image, flavor and server through the public APIs; no network, which this version cannot give."""
+    disk = tmp_path / "guest.qcow2"
+    subprocess.run(
+        [sys.executable, "-m", "beastack.cloud.guestimage", "--out", str(disk)], check=True, timeout=120, cwd=ROOT
+    )
+    image = api.image.create_image("guest", filename=str(disk), disk_format="qcow2", container_format="bare", wait=True)
+    flavor = api.compute.create_flavor(name="probe", ram=256, vcpus=1, disk=1)
+    server = api.compute.create_server(name="first", image_id=image.id, flavor_id=flavor.id, networks="none")
+    try:
+        server = api.compute.wait_for_server(server, wait=90)
+
+        def ready() -> bool:
+            return "beastack-guest: ready" in api.compute.get_server_console_output(server)["output"]
+
+        until("the guest's own words on its console", ready)
+        os.kill(services()["nova-compute-fbsd1"]["pid"], signal.SIGKILL)
+        with subprocess.Popen(
+            [str(ROOT / "beastack"), "console", "first", "--name", NAME],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=0,
+        ) as attached:
+            assert attached.stdin
+            assert attached.stdout
+            attached.stdin.write("echo alive-$((40+2))\n")
+            attached.stdin.flush()
+            seen = ""
+            deadline = time.monotonic() + 60
+            while "alive-42" not in seen and time.monotonic() < deadline:
+                seen += attached.stdout.read(1)
+            attached.terminate()
+        assert "alive-42" in seen
+    finally:
+        until(
+            "nova-compute to be up",
+            lambda: next(iter(api.compute.services(binary="nova-compute"))).state == "up",
+        )
+        api.compute.delete_server(server)
+        api.compute.wait_for_delete(server, wait=60)
+    assert not [p for p in psutil.process_iter(["cmdline"]) if server.id in " ".join(p.info["cmdline"] or [])]
 
 
 def test_logs_are_listed_and_shown(cloud: str) -> None:

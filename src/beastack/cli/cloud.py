@@ -122,6 +122,15 @@ def host(
     raise typer.Exit(Cloud(name, run_dir).host_exec(host_name, argv))
 
 
+def console(
+    server: Annotated[str, typer.Argument(help="The server's name or id.")], name: Name = "main", run_dir: RunDir = None
+) -> None:
+    """Attach to a server's serial console; Ctrl-] detaches."""
+    from beastack.cloud.api import Cloud
+
+    raise typer.Exit(Cloud(name, run_dir).console(server))
+
+
 def logs(
     service: Annotated[str | None, typer.Argument(help="Whose log; without it the names are listed.")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,

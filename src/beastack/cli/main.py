@@ -27,6 +27,7 @@ app.command()(cloud.status)
 _PASS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 app.command(context_settings=_PASS)(cloud.openstack)
 app.command(context_settings=_PASS)(cloud.host)
+app.command()(cloud.console)
 app.command()(cloud.logs)
 app.command()(test)
 app.command()(doctor)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from beastack.cloud import credentials, doctor, layout, services
+from beastack.cloud import catalogue, credentials, doctor, layout, services
 from beastack.cloud.bringup import MARK, ControlPlane
 from beastack.cloud.config.common import PORTS, url
 from beastack.cloud.config.identity import ENDPOINTS
@@ -233,6 +233,19 @@ class Cloud:
         """Run the OpenStack CLI against this cloud; its exit status."""
         argv = [str(Path(sys.executable).with_name("openstack")), *arguments]
         return subprocess.run(argv, env={**os.environ, **self.environment()}, check=False).returncode
+
+    def console(self, server: str) -> int:
+        """Attach this terminal to a server's serial console; the attached program's exit status."""
+        where = self.layout()
+        cloud = catalogue.connect(where, layout.passwords(where)["admin"])
+        found = cloud.compute.find_server(server, all_projects=True, details=True)
+        if found is None:
+            raise CloudError(f"there is no server {server!r}", remedy="./beastack openstack server list --all-projects")
+        if not found.compute_host:
+            raise CloudError(f"server {server!r} is {found.status} and on no host", remedy="look at its fault")
+        folder = where.data("hosts") / found.compute_host / "nova" / "instances" / found.id
+        guest = str(Path(sys.executable).with_name("beastack-guest"))
+        return self.host_exec(found.compute_host, [guest, "attach", "--dir", str(folder)])
 
     def host_exec(self, host: str, argv: list[str]) -> int:
         """Run a command on a FreeBSD host of the cloud; its exit status."""
