@@ -17,7 +17,7 @@ _PLACES = {
     "shell": ("bin/guest-shell", 0o755),
     "dhcp": ("etc/dhcp", 0o755),
     "metadata": ("bin/guest-metadata", 0o755),
-    "powerbutton": ("etc/acpi/PWRF/00000080", 0o755),
+    "powerbutton": ("bin/guest-powerbutton", 0o755),
     "profile": ("etc/profile", 0o644),
 }
 _FOLDERS = ("proc", "sys", "dev", "run", "tmp", "mnt", "var/run", "var/log", "etc/dropbear")
@@ -27,7 +27,6 @@ _TEXTS = {
     "etc/shells": "/bin/sh\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
-    "etc/acpid.conf": "",
 }
 _LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
 _LOADER = "lib64/ld-linux-x86-64.so.2"
