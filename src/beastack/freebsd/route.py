@@ -17,6 +17,9 @@ class Route:
     interface: str
 
 
+_DEFAULTS = ("default", "::/0")
+
+
 def parse_routes(text: str, argv: tuple[str, ...] = ("netstat",)) -> list[Route]:
     """``netstat --libxo json -rn -f inet``. Raises UnexpectedOutput."""
     try:
@@ -36,14 +39,15 @@ def list_routes(host: Host, family: str = "inet") -> list[Route]:
     return parse_routes(done.out, done.argv)
 
 
-def set_default(host: Host, gateway: str | None) -> None:
-    """Make ``gateway`` the IPv4 default route; None removes it."""
-    current = next((r.gateway for r in list_routes(host) if r.destination == "default"), None)
+def set_default(host: Host, gateway: str | None, version: int = 4) -> None:
+    """Make ``gateway`` the default route of IPv4 or IPv6 (``version``); None removes it."""
+    flag, family = ("-4", "inet") if version == 4 else ("-6", "inet6")
+    current = next((r.gateway for r in list_routes(host, family) if r.destination in _DEFAULTS), None)
     if current == gateway:
         return
     if current is not None:
         with suppress(NoSuchRoute):
-            host.run(["route", "delete", "default"])
+            host.run(["route", flag, "delete", "default"])
     if gateway is not None:
         with suppress(RouteExists):
-            host.run(["route", "add", "default", gateway])
+            host.run(["route", flag, "add", "default", gateway])

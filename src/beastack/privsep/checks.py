@@ -149,6 +149,21 @@ def mtu(value: object) -> int:
     return number(value, 68, 65535, "MTU")
 
 
+def flag(value: object, what: str) -> bool:
+    """True or False, and nothing that only counts as one."""
+    if not isinstance(value, bool):
+        raise Refused(f"{what}: {value!r} is neither true nor false")
+    return value
+
+
+def text(value: object, most: int, what: str) -> str:
+    """One line of at most ``most`` printable ASCII characters; may be empty."""
+    found = _text(value, what)
+    if len(found) > most or not found.isascii() or (found and not found.isprintable()):
+        raise Refused(f"{what}: at most {most} printable ASCII characters are wanted")
+    return found
+
+
 def items(value: object, most: int, what: str) -> list[object]:
     """A list of at most ``most`` things; each is for its own check."""
     if not isinstance(value, list | tuple) or len(value) > most:

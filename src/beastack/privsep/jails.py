@@ -7,7 +7,7 @@ A port is an epair: its host end ``tap`` + 11 characters of the port's id, which
 import ipaddress
 
 from beastack.freebsd import ifnet, jail, route
-from beastack.freebsd.errors import NoSuchJail
+from beastack.freebsd.errors import HostError, NoSuchJail
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.ifnet_read import list_interfaces
 from beastack.privsep import checks
@@ -34,8 +34,15 @@ def ensure_dhcp_jail(network_id: str) -> None:
 
 @entry
 def remove_dhcp_jail(network_id: str) -> None:
-    """End the jail's processes and remove it; its ports' host ends are removed with their ports."""
-    jail.remove(HOST, _jail(network_id))
+    """Destroy the jail's ports with their host ends, end its processes and remove it; gone is fine."""
+    name = _jail(network_id)
+    try:
+        ports = [n for n in list_interfaces(HOST.jail(name)) if n.startswith("ns-")]
+    except NoSuchJail:
+        return
+    for inner in ports:
+        ifnet.destroy(HOST, checks.interface_name(f"tap{inner[3:]}"))
+    jail.remove(HOST, name)
 
 
 @entry
@@ -51,20 +58,34 @@ def ensure_jail_port(network_id: str, port_id: str, mac: str, mtu: int) -> None:
     outer, inner = _ends(port_id)
     mac, mtu = checks.mac(mac), checks.mtu(mtu)
     inside = HOST.jail(name)
-    if inner not in list_interfaces(inside):
-        # a pair whose jail end is elsewhere or half-made is made anew: nothing but a crash leaves one
-        ifnet.destroy(HOST, outer)
-        made = ifnet.ensure_epair(HOST, outer, f"beastack:port:{port_id}")
-        if made is None:
-            raise checks.Refused(f"{outer}: made by somebody else at the same time")
-        ifnet.move_to_jail(HOST, made, name)
-        ifnet.rename(inside, made, inner)
-    ifnet.set_mac(inside, inner, mac)
-    ifnet.set_mtu(inside, inner, mtu)
-    ifnet.set_up(inside, inner)
-    if ifnet.bridge_of(HOST, outer) is None:
+    present = ifnet.find(inside, inner)
+    if present is None:
+        _make_pair(name, outer, inner, port_id)
+    if present is None or present.mac != mac:
+        ifnet.set_mac(inside, inner, mac)
+    # the bridge rules its members' MTU, and one alone cannot be changed (02)
+    bridge = ifnet.find(HOST, f"brq{network_id[:11]}")
+    if bridge is None or outer not in bridge.members:
         ifnet.set_mtu(HOST, outer, mtu)
+    if present is None or present.mtu != mtu:
+        ifnet.set_mtu(inside, inner, mtu)
+    if present is None or not present.is_up:
+        ifnet.set_up(inside, inner)
     ifnet.set_up(HOST, outer)
+
+
+def _make_pair(name: str, outer: str, inner: str, port_id: str) -> None:
+    """A pair whose jail end is elsewhere or half-made is made anew: nothing but a crash leaves one."""
+    ifnet.destroy(HOST, outer)
+    made = ifnet.ensure_epair(HOST, outer, f"beastack:port:{port_id}")
+    if made is None:
+        raise checks.Refused(f"{outer}: made by somebody else at the same time")
+    try:
+        ifnet.move_to_jail(HOST, made, name)
+        ifnet.rename(HOST.jail(name), made, inner)
+    except HostError:
+        ifnet.destroy(HOST, outer)
+        raise
 
 
 @entry
@@ -100,6 +121,12 @@ _LINK_LOCAL_6 = ipaddress.ip_network("fe80::/10")
 
 
 @entry
-def set_jail_default_route(network_id: str, gateway: str | None) -> None:
-    """Make ``gateway`` the jail's IPv4 default route; None removes it."""
-    route.set_default(HOST.jail(_jail(network_id)), None if gateway is None else checks.ip(gateway))
+def set_jail_default_route(network_id: str, gateway: str | None, version: int = 4) -> None:
+    """Make ``gateway`` the jail's default route of IPv4 or IPv6 (``version`` 4 or 6); None removes it."""
+    name = _jail(network_id)
+    if checks.number(version, 4, 6, "IP version") == 5:
+        raise checks.Refused("IP version: 5 is none")
+    wanted = None if gateway is None else checks.ip(gateway)
+    if wanted is not None and ipaddress.ip_address(wanted).version != version:
+        raise checks.Refused(f"gateway: {wanted} is not of IP version {version}")
+    route.set_default(HOST.jail(name), wanted, version)

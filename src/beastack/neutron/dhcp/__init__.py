@@ -1,0 +1,1 @@
+"""DHCP and metadata in vnet jails, for the stock neutron-dhcp-agent."""

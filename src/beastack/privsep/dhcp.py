@@ -1,0 +1,211 @@
+"""Entry points for what runs in a network's jail: dnsmasq and the metadata proxy (haproxy).
+
+A caller names a network and says typed things about it; command lines, files and users are made up here, from this
+side's own configuration. Starting is ensuring: what runs with the same settings is told to read its files again, what
+runs with others is started anew. Both daemons outlive the agent and this process.
+"""
+
+import threading
+from pathlib import Path
+
+from oslo_config import cfg
+
+from beastack.freebsd import daemons
+from beastack.freebsd.host import LocalHost
+from beastack.privsep import checks, conf, dnsmasq, haproxy
+from beastack.privsep.checks import Refused
+from beastack.privsep.context import entry
+
+HOST = LocalHost()
+# Seconds in which a daemon must have opened its sockets and gone into the background.
+START_LIMIT = 30.0
+SYSLOG = (Path("/var/run/log"), Path("/dev/log"))
+
+_LOCKS: dict[str, threading.Lock] = {}
+
+
+def _lock(network_id: str) -> threading.Lock:
+    return _LOCKS.setdefault(network_id, threading.Lock())
+
+
+def _configured(name: str) -> Path:
+    value = getattr(conf.register(cfg.CONF), name)
+    if not value or not Path(value).is_absolute():
+        raise Refused(f"[beastack] {name} = {value or ''}: an absolute path must be configured")
+    return Path(value)
+
+
+def _instance(network_id: object, segment: object) -> str:
+    """A daemon's name in our folder: the network's id, and the segment's number when there are several."""
+    network = checks.uuid(network_id)
+    return network if segment is None else f"{network}.{checks.number(segment, 0, 2**24, 'segment')}"
+
+
+def _own_folder() -> Path:
+    folder = _configured("proxy_path")
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    return folder
+
+
+def _pid_file(network_id: object, segment: object) -> Path:
+    return _configured("proxy_path") / f"{_instance(network_id, segment)}.dnsmasq.pid"
+
+
+def _folder(network_id: str, segment: int | None) -> Path:
+    """The agent's folder of the network; the files in it that dnsmasq opens must be plain ones."""
+    root = _configured("dhcp_path")
+    folder = checks.own_path(root / (network_id if segment is None else f"{segment}/{network_id}"), root)
+    if not folder.is_dir():
+        raise Refused(f"{folder}: there is no such folder")
+    for name in ("host", "addn_hosts", "opts", "leases"):
+        path = folder / name
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise Refused(f"{path}: not a plain file")
+    return folder
+
+
+def _log_file(network_id: str) -> Path | None:
+    if not conf.register(cfg.CONF).dhcp_log_path:
+        return None
+    folder = _configured("dhcp_log_path") / network_id
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return folder / "dhcp_dns_log"
+
+
+def _inner(value: object) -> str:
+    name = checks.interface_name(value)
+    if not name.startswith("ns-"):
+        raise Refused(f"interface: {name} is not a jail's port")
+    return name
+
+
+@entry
+def start_dnsmasq(
+    network_id: str,
+    segment: int | None,
+    interface: str,
+    ranges: list[dict[str, str]],
+    lease_seconds: int,
+    lease_max: int,
+    mtu: int,
+    renewal_seconds: int,
+    rebinding_seconds: int,
+    dns_servers: list[str],
+    domain: str,
+    local_resolv: bool,
+    broadcast: bool,
+    txt_record: str,
+) -> str:
+    """Let dnsmasq serve the network in its jail. "started", "restarted" (other settings) or "reloaded"."""
+    pid_file = _pid_file(network_id, segment)
+    settings = dnsmasq.Settings(
+        interface=_inner(interface),
+        ranges=tuple(dnsmasq.Range.check(r) for r in checks.items(ranges, dnsmasq.MOST_SUBNETS, "ranges")),
+        lease_seconds=checks.number(lease_seconds, -1, dnsmasq.LONGEST, "lease"),
+        lease_max=checks.number(lease_max, 0, dnsmasq.LONGEST, "leases"),
+        mtu=checks.number(mtu, 0, 65535, "MTU"),
+        renewal_seconds=checks.number(renewal_seconds, 0, dnsmasq.LONGEST, "renewal"),
+        rebinding_seconds=checks.number(rebinding_seconds, 0, dnsmasq.LONGEST, "rebinding"),
+        dns_servers=tuple(dnsmasq.server(s) for s in checks.items(dns_servers, dnsmasq.MOST_SERVERS, "DNS servers")),
+        domain=dnsmasq.domain(domain),
+        local_resolv=checks.flag(local_resolv, "local_resolv"),
+        broadcast=checks.flag(broadcast, "broadcast"),
+        txt_record=checks.text(txt_record, 4096, "TXT record"),
+    )
+    section = conf.register(cfg.CONF)
+    config = _configured("dnsmasq_config_file") if section.dnsmasq_config_file else None
+    files = dnsmasq.Files(_folder(network_id, segment), pid_file, _log_file(network_id), config)
+    argv = dnsmasq.argv(settings, files, section.dnsmasq_user)
+    with _lock(network_id):
+        _own_folder()
+        running = daemons.find(HOST, pid_file, _mark(pid_file))
+        if running is not None and running[1] == " ".join(argv) and daemons.hang_up(running[0]):
+            return "reloaded"
+        daemons.end(HOST, pid_file, _mark(pid_file))
+        HOST.jail(f"qdhcp-{network_id}").run(argv, timeout=START_LIMIT)
+        return "started" if running is None else "restarted"
+
+
+def _mark(pid_file: Path) -> str:
+    return f"--pid-file={pid_file} "
+
+
+@entry
+def reload_dnsmasq(network_id: str, segment: int | None = None) -> bool:
+    """Let the network's dnsmasq read its files again; False when it does not run."""
+    pid_file = _pid_file(network_id, segment)
+    running = daemons.find(HOST, pid_file, _mark(pid_file))
+    return running is not None and daemons.hang_up(running[0])
+
+
+@entry
+def stop_dnsmasq(network_id: str, segment: int | None = None) -> bool:
+    """End the network's dnsmasq; False when it did not run."""
+    pid_file = _pid_file(network_id, segment)
+    with _lock(network_id):
+        return daemons.end(HOST, pid_file, _mark(pid_file))
+
+
+@entry
+def dnsmasq_pid(network_id: str, segment: int | None = None) -> int | None:
+    """The pid of the network's dnsmasq; None when it does not run."""
+    pid_file = _pid_file(network_id, segment)
+    running = daemons.find(HOST, pid_file, _mark(pid_file))
+    return None if running is None else running[0]
+
+
+def _proxy_files(network_id: object) -> tuple[Path, Path]:
+    """Configuration and pid file; not under upstream's names, whose agent removes NETWORK.conf."""
+    name, folder = checks.uuid(network_id), _configured("proxy_path")
+    return folder / f"{name}.haproxy.cfg", folder / f"{name}.haproxy.pid"
+
+
+@entry
+def start_metadata_proxy(network_id: str, ipv6: bool, timeouts: dict[str, int], limits: dict[str, int] | None) -> str:
+    """Serve metadata in the network's jail. "started", "restarted" (other settings) or "running"."""
+    config, pid_file = _proxy_files(network_id)
+    section = conf.register(cfg.CONF)
+    text = haproxy.Proxy(
+        network_id=network_id,
+        ipv6=checks.flag(ipv6, "ipv6"),
+        timeouts=haproxy.numbers(timeouts, haproxy.TIMEOUTS, "timeouts"),
+        limits=None if limits is None else haproxy.numbers(limits, haproxy.LIMITS, "limits"),
+        socket=_configured("metadata_socket"),
+        pid_file=pid_file,
+        user=section.proxy_user,
+        log=next((p for p in SYSLOG if p.is_socket()), None),
+    ).config()
+    with _lock(network_id):
+        _own_folder()
+        running = daemons.find(HOST, pid_file, f"haproxy -f {config}")
+        if running is not None and config.exists() and config.read_text() == text:
+            return "running"
+        daemons.end(HOST, pid_file, f"haproxy -f {config}")
+        _write(config, text)
+        HOST.jail(f"qdhcp-{network_id}").run(["haproxy", "-f", str(config)], timeout=START_LIMIT)
+        return "started" if running is None else "restarted"
+
+
+def _write(path: Path, text: str) -> None:
+    """In one step, so that a crash leaves the old text or the new one."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+@entry
+def stop_metadata_proxy(network_id: str) -> bool:
+    """End the network's metadata proxy; False when it did not run."""
+    config, pid_file = _proxy_files(network_id)
+    with _lock(network_id):
+        ran = daemons.end(HOST, pid_file, f"haproxy -f {config}")
+        config.unlink(missing_ok=True)
+        return ran
+
+
+@entry
+def metadata_proxy_pid(network_id: str) -> int | None:
+    """The pid of the network's metadata proxy; None when it does not run."""
+    config, pid_file = _proxy_files(network_id)
+    running = daemons.find(HOST, pid_file, f"haproxy -f {config}")
+    return None if running is None else running[0]
