@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from beastack.cloud.guestimage.build import BuildFailed, build
+from beastack.cloud.guestimage.builder import BuildFailed, build
 
 DEFAULT_WORK = Path("/var/cache/beastack/guestimage")
 

@@ -76,7 +76,11 @@ class Guest:
         machine.memory_bytes(config.get("memory.size") or "")
         machine.check_simulated(config)
         self._entry, lock = open_machine(config)
+        if lock >= 0:
+            self._control = self._entry.listen()  # what is asked before the guest runs waits for it
+        self._catch_signals()
         machine.check_firmware(config)
+        self._accelerator = accel.choose(config.get("bootrom") or "")
         try:
             cables = self._open_devices()
             if lock < 0 or config.get("bootrom") is None:
@@ -114,15 +118,7 @@ class Guest:
     def _live(self, cables: machine.Cables) -> int:
         cables.qmp = self._qmp.theirs.fileno()
         self._clean_screens()
-        line = machine.arguments(self._config, cables, accel.choose(self._config.get("bootrom") or ""))
-        wake, waker = socket.socketpair()
-        for end in (wake, waker):
-            end.setblocking(False)
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: self._qmp.command("system_powerdown"))
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        control = self._entry.listen()
+        line = machine.arguments(self._config, cables, self._accelerator)
         self._entry.set_dirty(True)
         try:
             self._qemu = process.start(line, [cables.qmp, *cables.coms.values()])
@@ -134,8 +130,8 @@ class Guest:
         self._shadow = process.shadow(self._qemu.pid)
         name = self._config.get("name") or ""
         process.set_title(f"bhyve: {name}", "bhyve")
-        self._selector.register(wake, selectors.EVENT_READ, lambda _mask: self._drain(wake))
-        self._selector.register(control, selectors.EVENT_READ, lambda _mask: self._answer(control))
+        self._selector.register(self._wake, selectors.EVENT_READ, lambda _mask: self._drain())
+        self._selector.register(self._control, selectors.EVENT_READ, lambda _mask: self._answer())
         self._selector.register(self._qmp.socket, selectors.EVENT_READ, lambda _mask: self._events())
         while self._status is None and self._qemu.poll() is None:
             for key, mask in self._selector.select():
@@ -150,9 +146,18 @@ class Guest:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(device.text("rfb").removeprefix("unix:"))  # noqa: PTH108
 
-    @staticmethod
-    def _drain(wake: socket.socket) -> None:
-        wake.recv(4096)
+    def _catch_signals(self) -> None:
+        """SIGTERM is the power button; the end of a child wakes the loop."""
+        self._wake, self._waker = socket.socketpair()
+        for end in (self._wake, self._waker):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._qmp.command("system_powerdown"))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _drain(self) -> None:
+        self._wake.recv(4096)
 
     def _events(self) -> None:
         for name, data in self._qmp.events():
@@ -192,9 +197,9 @@ class Guest:
 
     # -- bhyvectl
 
-    def _answer(self, control: socket.socket) -> None:
+    def _answer(self) -> None:
         try:
-            client, _ = control.accept()
+            client, _ = self._control.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
         with client:
