@@ -1,0 +1,1 @@
+"""The bridge agent of a FreeBSD host."""

@@ -1,0 +1,54 @@
+"""``beastack-bridge-agent``: the L2 agent of a FreeBSD host (neutron/plugins/ml2/drivers/macvtap/agent is the template)."""
+
+import sys
+
+from neutron.agent import securitygroups_rpc  # noqa: F401 - registers [securitygroup]
+from neutron.common import config as common_config
+from neutron.plugins.ml2.drivers.agent import config as agent_config  # noqa: F401 - registers [agent]
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_service import service
+
+from beastack.freebsd.host import LocalHost
+from beastack.neutron import config
+from beastack.neutron.agent.loop import BridgeAgentLoop
+from beastack.neutron.agent.manager import BridgeManager
+from beastack.neutron.mech_freebsdbridge import AGENT_TYPE
+
+LOG = logging.getLogger(__name__)
+BINARY = "beastack-bridge-agent"
+
+
+def build() -> BridgeAgentLoop:
+    """The agent as configured; raises SystemExit with the reason."""
+    options = config.register(cfg.CONF)
+    try:
+        mappings = config.mappings(cfg.CONF)
+    except ValueError as e:
+        raise SystemExit(f"[{config.GROUP}] physical_interface_mappings: {e}") from e
+    if not mappings:
+        raise SystemExit(f"[{config.GROUP}] physical_interface_mappings is empty: nothing could be wired")
+    manager = BridgeManager(LocalHost(), cfg.CONF.host, mappings, options.retry_interval)
+    return BridgeAgentLoop(
+        manager,
+        options.check_interval,
+        cfg.CONF.AGENT.polling_interval,
+        cfg.CONF.AGENT.quitting_rpc_timeout,
+        AGENT_TYPE,
+        BINARY,
+    )
+
+
+def main() -> None:
+    """Entry point; the arguments are neutron's."""
+    common_config.register_common_config_options()
+    config.register(cfg.CONF)
+    common_config.init(sys.argv[1:])
+    common_config.setup_logging()
+    agent = build()
+    # the privileged helper is started by the first call, in the process that serves: never before this one forks
+    service.launch(cfg.CONF, agent, restart_method="mutate").wait()
+
+
+if __name__ == "__main__":
+    main()
