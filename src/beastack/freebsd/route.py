@@ -41,13 +41,13 @@ def list_routes(host: Host, family: str = "inet") -> list[Route]:
 
 def set_default(host: Host, gateway: str | None, version: int = 4) -> None:
     """Make ``gateway`` the default route of IPv4 or IPv6 (``version``); None removes it."""
-    flag, family = ("-4", "inet") if version == 4 else ("-6", "inet6")
+    command, family = (["route"], "inet") if version == 4 else (["route", "-6"], "inet6")
     current = next((r.gateway for r in list_routes(host, family) if r.destination in _DEFAULTS), None)
     if current == gateway:
         return
     if current is not None:
         with suppress(NoSuchRoute):
-            host.run(["route", flag, "delete", "default"])
+            host.run([*command, "delete", "default"])
     if gateway is not None:
         with suppress(RouteExists):
-            host.run(["route", flag, "add", "default", gateway])
+            host.run([*command, "add", "default", gateway])
