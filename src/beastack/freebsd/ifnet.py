@@ -36,6 +36,13 @@ def _ours(interface: Interface) -> None:
         raise NotOurs(f"interface {interface.name} exists and is not Beastack's (not in group {GROUP}): left alone")
 
 
+def require_ours(host: Host, name: str) -> Interface:
+    """The interface when it carries our mark; raises NotOurs, NoSuchInterface."""
+    interface = get_interface(host, name)
+    _ours(interface)
+    return interface
+
+
 def _ensure(host: Host, kind: str, name: str, description: str) -> Interface:
     """A cloned interface with our name and mark; half-made ones are finished or removed."""
     interface = find(host, name)

@@ -34,7 +34,15 @@ entries: dict[str, Callable[..., object]] = {}
 
 def entry(function: Callable[P, R]) -> Callable[P, R]:
     """Make ``function`` callable across the boundary; each call is logged with its arguments and duration there."""
+    return _entry(function, logging.INFO)
 
+
+def query(function: Callable[P, R]) -> Callable[P, R]:
+    """The same for a function that changes nothing: it is asked often, so it is logged for debugging only."""
+    return _entry(function, logging.DEBUG)
+
+
+def _entry(function: Callable[P, R], level: int) -> Callable[P, R]:
     @functools.wraps(function)
     def logged(*args: P.args, **kwargs: P.kwargs) -> R:
         began = time.monotonic()
@@ -44,7 +52,7 @@ def entry(function: Callable[P, R]) -> Callable[P, R]:
         except Exception as e:
             LOG.warning("%s(%s): %s after %.3f s", function.__name__, shown, e, time.monotonic() - began)
             raise
-        LOG.info("%s(%s): %.3f s", function.__name__, shown, time.monotonic() - began)
+        LOG.log(level, "%s(%s): %.3f s", function.__name__, shown, time.monotonic() - began)
         return result
 
     entries[f"{function.__module__}.{function.__name__}"] = function

@@ -14,7 +14,7 @@ from beastack.freebsd import daemons
 from beastack.freebsd.host import LocalHost
 from beastack.privsep import checks, conf, dnsmasq, haproxy
 from beastack.privsep.checks import Refused
-from beastack.privsep.context import entry
+from beastack.privsep.context import entry, query
 
 HOST = LocalHost()
 # Seconds in which a daemon must have opened its sockets and gone into the background.
@@ -146,7 +146,7 @@ def stop_dnsmasq(network_id: str, segment: int | None = None) -> bool:
         return daemons.end(HOST, pid_file, _mark(pid_file))
 
 
-@entry
+@query
 def dnsmasq_pid(network_id: str, segment: int | None = None) -> int | None:
     """The pid of the network's dnsmasq; None when it does not run."""
     pid_file = _pid_file(network_id, segment)
@@ -203,7 +203,7 @@ def stop_metadata_proxy(network_id: str) -> bool:
         return ran
 
 
-@entry
+@query
 def metadata_proxy_pid(network_id: str) -> int | None:
     """The pid of the network's metadata proxy; None when it does not run."""
     config, pid_file = _proxy_files(network_id)

@@ -3,7 +3,9 @@ neutron/agent/metadata/driver.py).
 
 haproxy in the network's jail listens on the metadata address, replaces whatever the guest says about its network by
 the truth (X-Neutron-Network-ID), drops X-Neutron-Router-ID, and forwards to the metadata agent's unix socket. The
-agent signs the instance's id for nova; the guest never holds a secret.
+agent finds the instance by network and address (X-Forwarded-For) and signs its id for nova; the guest never holds a
+secret. Upstream lets a guest's own X-Forwarded-For through beside haproxy's; here it is dropped, so that a guest cannot
+name another's address.
 """
 
 from dataclasses import dataclass
@@ -43,7 +45,8 @@ defaults
 {backends}
 listen listener
     bind {address}:{port}
-{bind6}{limits}    http-request del-header X-Neutron-Router-ID
+{bind6}{limits}    http-request del-header X-Forwarded-For
+    http-request del-header X-Neutron-Router-ID
     http-request set-header X-Neutron-Network-ID {network_id}
     server metadata {socket}
 """

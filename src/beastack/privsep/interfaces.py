@@ -32,8 +32,9 @@ def destroy_bridge(name: str) -> None:
 @entry
 def attach_member(bridge: str, interface: str) -> None:
     """Make a tap… or an allowed network card a member of a bridge of ours, and bring it up."""
-    member = _member(interface)
-    ifnet.attach_member(HOST, checks.bridge_name(bridge), member)
+    member, bridge = _member(interface), checks.bridge_name(bridge)
+    if member not in ifnet.require_ours(HOST, bridge).members:
+        ifnet.attach_member(HOST, bridge, member)
     ifnet.set_up(HOST, member)
 
 

@@ -11,7 +11,7 @@ from beastack.freebsd.errors import HostError, NoSuchJail
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.ifnet_read import list_interfaces
 from beastack.privsep import checks
-from beastack.privsep.context import entry
+from beastack.privsep.context import entry, query
 
 HOST = LocalHost()
 PREFIX = "qdhcp-"
@@ -45,7 +45,7 @@ def remove_dhcp_jail(network_id: str) -> None:
     jail.remove(HOST, name)
 
 
-@entry
+@query
 def list_dhcp_jails() -> list[str]:
     """Ids of the networks that have a jail here."""
     return sorted(name.removeprefix(PREFIX) for name in jail.list_jails(HOST) if name.startswith(PREFIX))
@@ -95,7 +95,7 @@ def remove_jail_port(network_id: str, port_id: str) -> None:
     ifnet.destroy(HOST, _ends(port_id)[0])
 
 
-@entry
+@query
 def list_jail_ports(network_id: str) -> list[str]:
     """Names of the jail's port interfaces (ns-…); empty when the jail is gone."""
     try:
