@@ -1,8 +1,8 @@
 """Keeping the host's filtering as it must be, beside the loop.
 
 ``net.link.bridge.pfil_member`` is reset by other sysctls, an operator may reload pf.conf without our anchor, pf may be
-switched off: every ``check_interval`` seconds what drifted is corrected and logged. When the host's own rules leave ours
-out, which is not ours to correct, filtered ports leave their bridges until the operator has added the anchor.
+switched off: every ``check_interval`` seconds what drifted is corrected and logged. When the host's own rules leave
+ours out, which is not ours to correct, filtered ports leave their bridges until the operator has added the anchor.
 """
 
 import threading
@@ -62,7 +62,7 @@ class Health:
             guarded = self._manager.guarded()
             lost = (plugged - set(pf.list_ports())) | (guarded - set(guard.list_guards()))
             # what left its bridge while we looked is none of ours any more
-            lost &= set(self._manager.watch.all_plugged())
+            lost &= set(self._manager.watch.all_plugged()) & self._manager.watch.scan()
             if lost:
                 self._manager.reopen(lost)
             self._manager.safe()

@@ -41,6 +41,8 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
         self._stopping.set()
         if self._health is not None:
             self._health.stop()
+        else:
+            self.quitting_rpc_timeout = None  # there are no RPC clients yet
         super().stop(graceful)
 
     def setup_rpc(self) -> None:

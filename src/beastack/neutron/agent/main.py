@@ -1,4 +1,4 @@
-"""``beastack-bridge-agent``: the L2 agent of a FreeBSD host (neutron/plugins/ml2/drivers/macvtap/agent is the template)."""
+"""``beastack-bridge-agent``: the L2 agent of a FreeBSD host (template: neutron/plugins/ml2/drivers/macvtap/agent)."""
 
 import sys
 

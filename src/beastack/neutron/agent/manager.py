@@ -1,8 +1,8 @@
 """The manager of upstream's CommonAgentLoop: how ports are wired on a FreeBSD host.
 
-Upstream's order for a port is: security groups (the firewall driver loads the port's anchor), anti-spoofing (the guard),
-plug, and only then ``update_device_up``. Here the plug is the gate: a tap becomes a bridge member when its rules and its
-guard are in force, and leaves the bridge when one of them is refused.
+Upstream's order for a port is: security groups (the firewall driver loads the port's anchor), anti-spoofing (the
+guard), plug, and only then ``update_device_up``. Here the plug is the gate: a tap becomes a bridge member when its
+rules and its guard are in force, and leaves the bridge when one of them is refused.
 """
 
 import threading

@@ -21,6 +21,7 @@ class BridgeRpcCallbacks(securitygroups_rpc.SecurityGroupAgentRpcCallbackMixin, 
 
     def __init__(self, context: Any, agent: Any, sg_agent: Any, manager: "BridgeManager") -> None:
         super().__init__(context, agent, sg_agent)
+        self.updated_devices: set[str] = set()
         self._manager = manager
         self._lock = threading.Lock()
 

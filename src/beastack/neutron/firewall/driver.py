@@ -165,7 +165,10 @@ class PfFirewallDriver(firewall.FirewallDriver):
 
     def _plan(self, device: str) -> Plan:
         if device in self._ports:
-            return plan(self._ports[device], self._rules)
+            try:
+                return plan(self._ports[device], self._rules)
+            except Exception as e:  # noqa: BLE001 - a port that cannot be understood is closed, the others are served
+                return Plan((), reports=(f"nothing is let through: {type(e).__name__}: {e}",))
         return open_port(device) if device in self._trusted else closed_port()
 
     def _apply(self) -> None:

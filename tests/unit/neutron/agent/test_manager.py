@@ -1,0 +1,329 @@
+"""The gate: no tap is in a bridge before its rules and its guard are in force."""
+
+import threading
+from typing import Any
+from unittest import mock
+
+import pytest
+from neutron.plugins.ml2.drivers.agent import _agent_manager_base as base
+from oslo_config import cfg
+from tests.unit.neutron.fakes import FakeNet
+from tests.unit.neutron.firewall.test_rules import DEFAULT, MAC, SG, TAP, port
+
+from beastack.freebsd import netgraph, pf
+from beastack.freebsd.bpf_guard import guard
+from beastack.freebsd.errors import HostError
+from beastack.freebsd.pf_host import ForeignRuleset
+from beastack.neutron.agent import health, manager
+from beastack.neutron.agent.loop import BridgeAgentLoop
+from beastack.neutron.firewall.driver import PfFirewallDriver
+from beastack.privsep import pf as privileged
+
+NETWORK = "8a2f0c3e-5a6b-4e0a-9f0e-1d8a6b1c2d3e"
+BRIDGE = "brq8a2f0c3e-5a"
+SEGMENT = base.NetworkSegment("flat", "physnet1", None, 1500)
+
+
+def details(device: str = TAP, **values: Any) -> dict[str, Any]:
+    return {
+        "device": device, "port_id": "12345678-9000-0000-0000-000000000000", "mac_address": MAC, "network_id": NETWORK,
+        "fixed_ips": [{"ip_address": "10.0.0.5"}], "allowed_address_pairs": [], "port_security_enabled": True,
+        "device_owner": "compute:nova", "admin_state_up": True, **values,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def net(monkeypatch: pytest.MonkeyPatch) -> FakeNet:
+    return FakeNet(monkeypatch)
+
+
+@pytest.fixture
+def sg_agent() -> Any:
+    cfg.CONF.set_override("enable_security_group", True, "SECURITYGROUP")
+    yield mock.Mock(firewall=PfFirewallDriver(), devices_to_refilter=set())
+    cfg.CONF.clear_override("enable_security_group", "SECURITYGROUP")
+
+
+@pytest.fixture
+def bridge(net: FakeNet, sg_agent: Any) -> manager.BridgeManager:
+    made = manager.BridgeManager(net, "fbsd1", {"physnet1": "em0"})
+    made.get_rpc_callbacks(mock.Mock(), mock.Mock(), sg_agent)
+    return made
+
+
+def filtered(sg_agent: Any, device: str = TAP) -> None:
+    with sg_agent.firewall.defer_apply():
+        sg_agent.firewall.update_security_group_rules(SG, DEFAULT)
+        sg_agent.firewall.prepare_port_filter(port(device=device))
+
+
+def plug(bridge: manager.BridgeManager, **values: Any) -> bool:
+    bridge.get_all_devices()
+    wanted = details(**values)
+    bridge.setup_arp_spoofing_protection(wanted["device"], wanted)
+    return bridge.plug_interface(NETWORK, SEGMENT, wanted["device"], wanted["device_owner"])
+
+
+def members(net: FakeNet) -> set[str]:
+    return set(net.net[BRIDGE].members) if BRIDGE in net.net else set()
+
+
+def test_rules_then_guard_then_bridge(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    assert plug(bridge)
+    order = [
+        line.split()[0] for line in net.log if line.split()[0] in ("load_port_rules", "set_guard", "attach_member")
+    ]
+    assert order == ["load_port_rules", "set_guard", "attach_member", "attach_member"]
+    assert members(net) == {"em0", TAP}
+    # again: everything is as it should be and nothing is asked of the privileged side
+    net.log.clear()
+    assert plug(bridge)
+    assert net.log == []
+
+
+def test_no_rules_no_bridge(bridge: manager.BridgeManager, net: FakeNet) -> None:
+    net.tap(TAP)
+    assert not plug(bridge)
+    assert members(net) == set()
+
+
+@pytest.mark.parametrize("broken", ["set_guard", "load_port_rules", "ensure_bridge", "attach_member"])
+def test_a_failure_keeps_the_port_out_and_is_retried(
+    broken: str, bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any
+) -> None:
+    now = 0.0
+    bridge.watch._clock = lambda: now
+    net.tap(TAP)
+    net.broken = {broken}
+    filtered(sg_agent)
+    assert not plug(bridge)
+    assert TAP not in members(net)
+    before = bridge.get_devices_modified_timestamps({TAP})
+    assert bridge.get_devices_modified_timestamps({TAP}) == before
+    now = 11.0
+    assert bridge.get_devices_modified_timestamps({TAP}) != before
+    net.broken = set()
+    filtered(sg_agent)
+    assert plug(bridge)
+
+
+def test_a_wired_port_whose_guard_is_refused_leaves(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    assert plug(bridge)
+    net.broken = {"set_guard"}
+    assert not plug(bridge, fixed_ips=[{"ip_address": "10.0.0.6"}])
+    assert members(net) == {"em0"}
+
+
+def test_neutrons_own_ports_are_trusted_by_their_owner(bridge: manager.BridgeManager, net: FakeNet) -> None:
+    net.tap(TAP)
+    assert plug(bridge, device_owner="network:dhcp")
+    assert [r.label for r in pf.read_rules(net, TAP) or []] == [f"{TAP}/open", f"{TAP}/end"]
+    assert netgraph.list_guards(net) == []
+    assert TAP in members(net)
+
+
+def test_a_port_without_port_security_has_no_guard(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    sg_agent.firewall.prepare_port_filter(port(port_security_enabled=False))
+    assert plug(bridge, port_security_enabled=False)
+    assert netgraph.list_guards(net) == []
+    # switched on again: the guard comes although the port is wired
+    filtered(sg_agent)
+    assert plug(bridge)
+    assert netgraph.list_guards(net) == [TAP]
+
+
+def test_security_groups_switched_off(bridge: manager.BridgeManager, net: FakeNet) -> None:
+    cfg.CONF.set_override("enable_security_group", False, "SECURITYGROUP")
+    net.tap(TAP)
+    assert plug(bridge)
+    assert netgraph.list_guards(net) == [TAP]
+
+
+def test_down_is_out(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    assert not plug(bridge, admin_state_up=False)
+    assert TAP not in members(net)
+    assert plug(bridge)
+    bridge.ensure_port_admin_state(TAP, False)
+    assert TAP not in members(net)
+    before = bridge.get_devices_modified_timestamps({TAP})
+    bridge.get_all_devices()
+    assert bridge.get_devices_modified_timestamps({TAP}) == before
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        base.NetworkSegment("vlan", "physnet1", 5),
+        base.NetworkSegment("flat", "physnet2", None),
+        base.NetworkSegment(None, None, None),
+    ],
+)
+def test_networks_that_are_not_built_here(
+    segment: Any, bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any
+) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    bridge.get_all_devices()
+    bridge.setup_arp_spoofing_protection(TAP, details())
+    assert not bridge.plug_interface(NETWORK, segment, TAP, "compute:nova")
+
+
+def test_a_card_serves_one_network(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.ensure_bridge("brqother", "x")
+    net.attach_member("brqother", "em0")
+    net.attach_member("brqother", net.tap("tapother"))
+    net.tap(TAP)
+    filtered(sg_agent)
+    assert not plug(bridge)
+    # an idle bridge gives its card away
+    net.gone("tapother")
+    assert plug(bridge)
+    assert "brqother" not in net.net
+
+
+@pytest.mark.parametrize("what", ["made anew", "left", "down"])
+def test_what_happened_to_a_tap_is_seen(what: str, bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    plug(bridge)
+    bridge.get_all_devices()
+    before = bridge.get_devices_modified_timestamps({TAP})
+    if what == "made anew":
+        net.gone(TAP)
+        net.tap(TAP, "58:9c:fc:00:00:77")
+    elif what == "left":
+        net.detach_member(BRIDGE, TAP)
+    else:
+        net.net[TAP].flags = frozenset()
+    bridge.get_all_devices()
+    assert bridge.get_devices_modified_timestamps({TAP})[TAP] == before[TAP] + 1
+    assert plug(bridge)
+    assert netgraph.list_guards(net) == [TAP]
+    assert "UP" in net.net[TAP].flags
+    bridge.get_all_devices()
+    assert bridge.get_devices_modified_timestamps({TAP})[TAP] == before[TAP] + 1
+
+
+def test_unknown_is_not_absent(bridge: manager.BridgeManager, net: FakeNet) -> None:
+    net.unreadable = True
+    with pytest.raises(HostError):
+        bridge.get_all_devices()
+    net.unreadable = False
+    net.tap(TAP)
+    assert bridge.get_all_devices() == {TAP}
+    net.unreadable = True
+    assert bridge.get_all_devices() == {TAP}
+
+
+def test_foreign_taps_are_not_ours(bridge: manager.BridgeManager, net: FakeNet) -> None:
+    net.tap(TAP)
+    net.net["tap0"] = net.net["em0"]
+    assert bridge.get_all_devices() == {TAP}
+
+
+def test_a_start_removes_what_was_left(bridge: manager.BridgeManager, net: FakeNet) -> None:
+    old = net.tap("tapffffffff-ff")
+    pf.load_rules(net, old, [])
+    netgraph.set_guard(net, old, guard([(MAC, "10.0.0.5")]))
+    net.ensure_bridge(BRIDGE, "x")
+    net.attach_member(BRIDGE, "em0")
+    net.interfaces.remove(old)
+    del net.net[old]
+    bridge.delete_unreferenced_arp_protection(set())
+    assert pf.list_anchors(net) == []
+    assert netgraph.list_guards(net) == []
+    assert BRIDGE not in net.net
+
+
+def test_the_last_port_takes_the_bridge_along(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    plug(bridge)
+    bridge.network_deleted(NETWORK)
+    assert BRIDGE in net.net
+    net.gone(TAP)
+    bridge.delete_arp_spoofing_protection({TAP})
+    assert BRIDGE not in net.net
+
+
+def test_lost_rules_are_found_and_loaded_again(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    plug(bridge)
+    look = health.Health(bridge, 30)
+    net.log.clear()
+    look.check()
+    assert TAP in members(net)
+    before = bridge.get_devices_modified_timestamps({TAP})
+    netgraph.clear_guard(net, TAP)
+    look.check()
+    assert TAP not in members(net)
+    assert bridge.get_devices_modified_timestamps({TAP}) != before
+    filtered(sg_agent)
+    assert plug(bridge)
+    pf.unload(net, TAP)
+    look.check()
+    assert TAP not in members(net)
+
+
+def test_drift_is_corrected(bridge: manager.BridgeManager, net: FakeNet) -> None:
+    assert health.wait_until_ready(threading.Event())
+    net.sysctls["net.link.bridge.pfil_member"] = "0"
+    health.Health(bridge, 30).check()
+    assert net.sysctls["net.link.bridge.pfil_member"] == "1"
+
+
+def test_a_host_that_does_not_filter_closes(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    plug(bridge)
+    net.run(["pfctl", "-f", "-"], input="pass quick all\n")
+    look = health.Health(bridge, 30)
+    look.check()
+    assert TAP not in members(net)
+    assert not plug(bridge)
+    net.run(["pfctl", "-f", "-"], input='anchor "beastack/*"\npass quick all\n')
+    look.check()
+    assert plug(bridge)
+
+
+def test_a_host_that_cannot_filter_holds_the_agent(net: FakeNet) -> None:
+    net.run(["pfctl", "-f", "-"], input="pass quick all\n")
+    stopping = threading.Event()
+    waiting = threading.Thread(target=lambda: stopping.wait(0.05) or stopping.set())
+    waiting.start()
+    assert not health.wait_until_ready(stopping, 0.01)
+    waiting.join()
+    with pytest.raises(ForeignRuleset, match="decides before"):
+        privileged.prepare_host()
+
+
+def test_notifications_are_noted(bridge: manager.BridgeManager, sg_agent: Any) -> None:
+    calls = bridge.get_rpc_callbacks(mock.Mock(), mock.Mock(), sg_agent)
+    calls.port_update(None, port={"id": "12345678-9000-0000-0000-000000000000"})
+    calls.network_delete(None, network_id=NETWORK)
+    assert calls.get_and_clear_updated_devices() == {TAP}
+    assert calls.get_and_clear_updated_devices() == set()
+
+
+def test_address_groups_mark_their_ports(bridge: manager.BridgeManager, sg_agent: Any) -> None:
+    loop = BridgeAgentLoop(bridge, 30, 1, 10, "type", "binary")
+    loop.sg_agent = sg_agent
+    sg_agent.firewall.prepare_port_filter(port(security_group_remote_address_groups=["ag"]))
+    loop.address_groups_changed(None, "AddressGroup", [mock.Mock(id="other")], "updated")
+    assert sg_agent.devices_to_refilter == set()
+    loop.address_groups_changed(None, "AddressGroup", [mock.Mock(id="ag")], "updated")
+    assert sg_agent.devices_to_refilter == {TAP}
+
+
+def test_the_loop_stops_before_it_began(bridge: manager.BridgeManager) -> None:
+    loop = BridgeAgentLoop(bridge, 30, 1, 10, "type", "binary")
+    loop.stop()
+    loop.start()

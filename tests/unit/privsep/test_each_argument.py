@@ -1,0 +1,109 @@
+"""Each argument of each entry point is looked at by itself: the others are good, one is not."""
+
+import contextlib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg
+
+import beastack.privsep
+from beastack.freebsd.errors import HostError
+from beastack.freebsd.host import Completed, LocalHost
+from beastack.privsep import conf, context
+
+for found in pkgutil.iter_modules(beastack.privsep.__path__):
+    if found.name != "helper":
+        importlib.import_module(f"beastack.privsep.{found.name}")
+
+UUID = "6f1a4f2e-0c34-4c55-9d1b-0f7a8d7f2f11"
+TIMES = dict.fromkeys(("http_request", "connect", "client", "server", "http_keep_alive"), 30)
+GOOD: dict[str, object] = {
+    "network_id": UUID,
+    "port_id": UUID,
+    "uuid": UUID,
+    "segment": None,
+    "interface": "tap6f1a4f2e-0c",
+    "dhcp.start_dnsmasq.interface": "ns-6f1a4f2e-0c",
+    "ranges": [{"subnet_id": UUID, "cidr": "10.0.0.0/24"}],
+    "lease_seconds": 86400,
+    "lease_max": 256,
+    "mtu": 1450,
+    "renewal_seconds": 0,
+    "rebinding_seconds": 0,
+    "dns_servers": ["9.9.9.9"],
+    "domain": "openstacklocal",
+    "local_resolv": False,
+    "broadcast": False,
+    "txt_record": "",
+    "ipv6": True,
+    "timeouts": TIMES,
+    "limits": None,
+    "pairs": [["fa:16:3e:00:00:01", "10.0.0.1"]],
+    "graceful_seconds": 5,
+    "bridge": "brq6f1a4f2e-0c",
+    "interfaces.ensure_bridge.name": "brq6f1a4f2e-0c",
+    "interfaces.destroy_bridge.name": "brq6f1a4f2e-0c",
+    "name": "tap6f1a4f2e-0c",
+    "description": f"beastack:port:{UUID}",
+    "mac": "fa:16:3e:00:00:01",
+    "cidrs": ["10.0.0.1/24"],
+    "gateway": "10.0.0.1",
+    "version": 4,
+    "pf.drop_table.name": "bs4_0123456789ab",
+    "pf.replace_table.name": "bs4_0123456789ab",
+    "members": ["10.0.0.1"],
+    "rules": [],
+    "label": "tap6f1a4f2e-0c/in/0123456789abcdef",
+    "address": "10.0.0.1",
+}
+BAD: list[object] = ["a\nb", {"a": "b"}, -7, "-F\0", ["--conf-file=/tmp/x", "x\ny"], b"x"]
+# A guest's folder does not exist here: everything about one is refused (test_guests.py looks at them).
+ENTRIES = {n.removeprefix("beastack.privsep."): f for n, f in context.entries.items() if ".guests." not in n}
+ARGUMENTS = [(n, p) for n, f in sorted(ENTRIES.items()) for p in inspect.signature(f).parameters]
+
+
+def good(name: str, parameter: str) -> object:
+    return GOOD.get(f"{name}.{parameter}", GOOD.get(parameter, KeyError))
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Sequence[str]]]:
+    commands: list[Sequence[str]] = []
+
+    def run(self: LocalHost, argv: Sequence[str], **kw: object) -> Completed:
+        commands.append(argv)
+        return Completed(tuple(argv), 0, "", "")
+
+    monkeypatch.setattr(LocalHost, "run", run)
+    (tmp_path / "dhcp" / UUID).mkdir(parents=True)
+    cfg.CONF([], project="test")
+    conf.register(cfg.CONF)
+    for option, value in (("dhcp_path", "dhcp"), ("proxy_path", "proxy"), ("metadata_socket", "socket")):
+        cfg.CONF.set_override(option, str(tmp_path / value), "beastack")
+    yield commands
+    for option in ("dhcp_path", "proxy_path", "metadata_socket"):
+        cfg.CONF.clear_override(option, "beastack")
+
+
+@pytest.mark.parametrize(("name", "parameter"), ARGUMENTS)
+def test_a_bad_one_is_refused_and_nothing_runs(name: str, parameter: str, ran: list[Sequence[str]]) -> None:
+    function = ENTRIES[name]
+    arguments = {p: good(name, p) for p in inspect.signature(function).parameters}
+    for bad in BAD:
+        with pytest.raises(Exception) as caught:
+            function(**{**arguments, parameter: bad})
+        assert type(caught.value).__name__ in {"Refused", "BadRule", "BadGuard"}, f"{bad!r}: {caught.value!r}"
+    assert ran == []
+
+
+@pytest.mark.parametrize(("name", "function"), sorted(ENTRIES.items()))
+def test_good_ones_come_through(name: str, function: Callable[..., object], ran: list[Sequence[str]]) -> None:
+    arguments = {p: good(name, p) for p in inspect.signature(function).parameters}
+    assert KeyError not in arguments.values(), f"{name}: say in GOOD what a good argument is"
+    # the host that answers nothing is not understood; what counts is that nothing was refused
+    with contextlib.suppress(HostError, KeyError):
+        function(**arguments)
