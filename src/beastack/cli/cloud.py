@@ -20,7 +20,7 @@ EX_INTERRUPTED = 130
 
 
 def up(name: Name = "main", run_dir: RunDir = None) -> None:
-    """Bring a cloud up: OpenStack's control plane and a FreeBSD compute host.
+    """Bring a cloud up: OpenStack's control plane, a FreeBSD compute host, and a first guest on it.
 
     Needs root. What runs already stays as it is. Ends with the time of every step, the endpoints, and where the
     credentials are. On a failure everything that was started is ended again.
@@ -45,11 +45,14 @@ def up(name: Name = "main", run_dir: RunDir = None) -> None:
     for kind, endpoint in outcome.endpoints.items():
         out.print(f"{kind:10} {endpoint}", highlight=False)
     out.print(f"Credentials: {cloud.layout().credentials} (clouds.yaml, openrc)", highlight=False)
-    out.print(
-        "Not built yet in this version, and so not started: " + ", ".join(outcome.not_built) + ". "
-        "Servers cannot get a network until they are.",
-        highlight=False,
-    )
+    if outcome.address:
+        out.print(f"Server first: {outcome.address}, a guest on FreeBSD host fbsd1. Reach it by", highlight=False)
+        ssh = f"ssh -i {outcome.key} -o StrictHostKeyChecking=accept-new root@{outcome.address}"
+        option = "" if name == "main" else f" --name {name}"
+        for command in (f"ping {outcome.address}", ssh, f"./beastack console first{option}"):
+            out.print(f"  {command}", highlight=False, soft_wrap=True)
+    else:
+        out.print("Server first is switched off: ./beastack openstack server start first", highlight=False)
 
 
 def down(
@@ -94,7 +97,6 @@ def status(
         out.print(f"host {host.name}: {host.address}, {host.release}", highlight=False)
     for kind, endpoint in found.endpoints.items():
         out.print(f"{kind:10} {endpoint}", highlight=False)
-    out.print("not built yet: " + ", ".join(found.not_built), highlight=False)
 
 
 def openstack(

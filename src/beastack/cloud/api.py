@@ -24,6 +24,7 @@ from beastack.cloud.bringup import MARK, ControlPlane
 from beastack.cloud.config.common import PORTS, url
 from beastack.cloud.config.identity import ENDPOINTS
 from beastack.cloud.errors import CloudError
+from beastack.cloud.first.tasks import FirstServer
 from beastack.cloud.graph import Graph, Progress, summary
 from beastack.cloud.host import freebsd_release, provider
 from beastack.cloud.layout import Layout
@@ -32,18 +33,21 @@ from beastack.cloud.supervisor.client import SupervisorGone, ask
 
 HOSTS = ("fbsd1",)
 SHUTDOWN_LIMIT = 60.0
-# What the description of this cloud holds and this version cannot start yet; `up` says so.
-NOT_BUILT = ("bridge-agent", "dhcp-agent", "metadata-agent")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What ``up`` did: rows (task, began, seconds), endpoints by service, what is not built."""
+    """What ``up`` did: rows (task, began, seconds), what it made, endpoints by service, and the first server.
+
+    ``address`` is the first server's, or empty when a person has switched the server off.
+    """
 
     changed: bool
     timings: list[tuple[str, float, float]]
+    made: list[str]
     endpoints: dict[str, str]
-    not_built: tuple[str, ...]
+    address: str
+    key: Path
 
 
 def _pid_namespace(pid: int) -> str:
@@ -100,20 +104,19 @@ class Cloud:
                 self._clean(where)
             hosts = self.hosts(where)
             endpoints = {kind: url(where, name) + path for name, kind, path in ENDPOINTS}
-            if set(before) == self._expected(where):
-                return Outcome(changed=False, timings=[], endpoints=endpoints, not_built=NOT_BUILT)
             secrets = layout.passwords(where)
-            plane = ControlPlane(where, secrets, hosts)
-            lab = provider(where)
             graph = Graph()
-            graph.add("networks", lab.networks_up)
-            plane.add_tasks(graph, ("networks",))
-            graph.add("credentials", lambda: credentials.write(where, secrets), "configuration")
-            for host, address in hosts.items():
-                graph.add(f"host {host}", partial(lab.start, host, address), "networks")
-                compute = services.on_host(where, host)[f"nova-compute-{host}"]
-                needs = (f"host {host}", "nova-conductor", "placement-api")
-                graph.add(compute.name, partial(plane.compute, compute), *needs)
+            if set(before) != self._expected(where):
+                plane = ControlPlane(where, secrets, hosts)
+                lab = provider(where)
+                graph.add("networks", lab.networks_up)
+                plane.add_tasks(graph, ("networks",))
+                graph.add("credentials", lambda: credentials.write(where, secrets), "configuration")
+                for host, address in hosts.items():
+                    graph.add(f"host {host}", partial(lab.start, host, address), "networks")
+                    plane.add_host(graph, host, (f"host {host}",))
+            first = FirstServer(where, secrets, set(hosts))
+            first.add_tasks(graph)
             stop = threading.Event()
             previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
             try:
@@ -126,16 +129,18 @@ class Cloud:
             finally:
                 signal.signal(signal.SIGTERM, previous)
             return Outcome(
-                changed=self._pids(where) != before,
+                changed=bool(first.made) or self._pids(where) != before,
                 timings=list(summary(graph.timings)),
+                made=first.made,
                 endpoints=endpoints,
-                not_built=NOT_BUILT,
+                address=first.address if first.running else "",
+                key=where.credentials / "id_ed25519",
             )
 
     def _expected(self, where: Layout) -> set[str]:
         """Names of all services of a cloud that is whole."""
-        computes = {f"nova-compute-{host}" for host in self.hosts(where)}
-        return {"rabbitmq", "memcached", "mariadb", *services.control_plane(where), *computes}
+        agents = {name for host in self.hosts(where) for name in services.on_host(where, host)}
+        return {"rabbitmq", "memcached", "mariadb", *services.control_plane(where), *agents}
 
     def _pids(self, where: Layout) -> dict[str, int]:
         """Running services by name; empty without a supervisor."""
@@ -218,7 +223,6 @@ class Cloud:
             services=listed,
             hosts=hosts if found else [],
             endpoints=endpoints if found else {},
-            not_built=list(NOT_BUILT),
         )
 
     def log_files(self) -> dict[str, Path]:

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pymysql
 
 from beastack.cloud import catalogue, services, waits
-from beastack.cloud.config import backing
+from beastack.cloud.config import backing, neutron
 from beastack.cloud.config.common import PORTS, database, transport, url
 from beastack.cloud.errors import CloudError, tail
 from beastack.cloud.graph import Graph
@@ -240,13 +241,31 @@ class ControlPlane:
             return f"consumes {queue}"
         return "started"
 
-    def compute(self, spec: ServiceSpec) -> str:
-        """nova-compute on a host: ready when its own queue is consumed."""
+    def add_host(self, graph: Graph, host: str, needs: tuple[str, ...]) -> None:
+        """Add the services of one compute host to the graph; their tasks have the services' names."""
+        specs = services.on_host(self.layout, host)
+        for kind, queue, server in (
+            ("nova-compute", f"compute.{host}", ("nova-conductor", "placement-api")),
+            ("bridge-agent", f"q-agent-notifier-port-update.{host}", ("neutron-rpc-server",)),
+            ("dhcp-agent", f"dhcp_agent.{host}", ("neutron-rpc-server",)),
+        ):
+            spec = specs[f"{kind}-{host}"]
+            graph.add(spec.name, partial(self.consumer, spec, queue), *needs, *server)
+        spec = specs[f"metadata-agent-{host}"]
+        graph.add(spec.name, partial(self.metadata_agent, spec, host), *needs, "neutron-rpc-server")
+
+    def consumer(self, spec: ServiceSpec, queue: str) -> str:
+        """A service on a host: ready when its own queue is consumed, and the server has heard of it before."""
         self.start(spec)
-        host = spec.name.removeprefix("nova-compute-")
         port, password = PORTS["rabbitmq"], self.secrets["rabbit"]
-        queue = f"compute.{host}"
         self.wait(
             spec, f"consumer of {queue}", lambda: waits.queue_consumed(self.layout.address, port, password, queue)
         )
         return f"consumes {queue}"
+
+    def metadata_agent(self, spec: ServiceSpec, host: str) -> str:
+        """The metadata agent: ready when its socket accepts."""
+        self.start(spec)
+        path = neutron.metadata_socket(self.layout, host)
+        self.wait(spec, str(path), lambda: waits.socket_accepts(path))
+        return str(path)

@@ -48,7 +48,6 @@ class Status(BaseModel):
     services: list[ServiceStatus]
     hosts: list[HostStatus]
     endpoints: dict[str, str]
-    not_built: list[str]
 
 
 def memory(pid: int) -> int:

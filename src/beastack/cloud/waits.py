@@ -12,8 +12,10 @@ import amqp
 from beastack.cloud.errors import CloudError, tail
 
 
-def until(what: str, condition: Callable[[], bool], seconds: float, log: Path | None = None) -> None:
-    """Ask ``condition`` every 50 ms until it holds; CloudError after ``seconds``, with the log's last words."""
+def until(
+    what: str, condition: Callable[[], bool], seconds: float, log: Path | None = None, every: float = 0.05
+) -> None:
+    """Ask ``condition`` every ``every`` seconds until it holds; CloudError with the log's end after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -23,7 +25,7 @@ def until(what: str, condition: Callable[[], bool], seconds: float, log: Path | 
                 log=log,
                 remedy="mend what the log names and run ./beastack up again: it goes on from here",
             )
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 def http_answers(url: str) -> bool:
@@ -44,6 +46,17 @@ def port_open(address: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def socket_accepts(path: Path) -> bool:
+    """Whether a unix socket accepts a connection."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(2)
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def broker_serves(address: str, port: int, password: str) -> bool:

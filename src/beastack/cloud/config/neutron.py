@@ -1,5 +1,7 @@
 """neutron: the server's processes, and the agents on a host."""
 
+from pathlib import Path
+
 from beastack.cloud.config.common import PORTS, Sections, base, client_auth
 from beastack.cloud.layout import Layout
 
@@ -52,12 +54,17 @@ def ml2() -> Sections:
     }
 
 
+def metadata_socket(layout: Layout, host: str) -> Path:
+    """Where the metadata agent of a host listens."""
+    return layout.run_dir / "run" / f"metadata-{host}.sock"
+
+
 def agent(layout: Layout, secrets: dict[str, str], host: str, helper: str) -> Sections:
     """neutron.conf of the agents on ``host``: bridge, DHCP and metadata."""
     sections = base(layout, secrets, "neutron", "neutron")
     del sections["database"]
     state = layout.data("hosts") / host / "neutron"
-    socket = str(layout.run_dir / "run" / f"metadata-{host}.sock")
+    socket = str(metadata_socket(layout, host))
     sections["DEFAULT"] |= {
         "host": host,
         "state_path": str(state),

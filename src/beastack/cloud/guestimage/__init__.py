@@ -9,7 +9,7 @@ metadata, accepts the keypair's key for root over SSH, and **its serial console 
 It says what it does on ttyS0, one line each: `beastack-guest: up`, `address A/N`, `metadata instance-id I`, `ready`.
 """
 
-from beastack.cloud.guestimage.builder import BuildFailed, GuestImage, build
+from beastack.cloud.guestimage.builder import MIN_RAM_MIB, BuildFailed, GuestImage, build
 from beastack.cloud.guestimage.packages import GUEST_PACKAGES, PACKAGES
 
-__all__ = ["GUEST_PACKAGES", "PACKAGES", "BuildFailed", "GuestImage", "build"]
+__all__ = ["GUEST_PACKAGES", "MIN_RAM_MIB", "PACKAGES", "BuildFailed", "GuestImage", "build"]

@@ -1,0 +1,96 @@
+"""From answering APIs to a guest that answers: the last part of ``up``, as tasks of its graph."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from beastack.cloud import catalogue
+from beastack.cloud.first import resources, server
+from beastack.cloud.graph import Graph
+from beastack.cloud.layout import Layout
+
+
+class FirstServer:
+    """Makes what is missing, waits for the guest, and remembers whether something was made."""
+
+    def __init__(self, layout: Layout, secrets: dict[str, str], hosts: set[str]) -> None:
+        self.layout, self.secrets, self.hosts = layout, secrets, hosts
+        self.made: list[str] = []
+        self.address = ""
+        self.running = False
+        self._image: Any = None
+        # one connection a thread: a session of openstacksdk is not made for several at once
+        self._local = threading.local()
+
+    def add_tasks(self, graph: Graph) -> None:
+        """Add everything; of what must be there before, only what the graph starts is waited for."""
+
+        def add(name: str, work: Callable[[], str | None], *needs: str) -> None:
+            graph.add(name, work, *(n for n in needs if n in graph.tasks))
+
+        agents = [f"bridge-agent-{h}" for h in sorted(self.hosts)]
+        computes = [f"nova-compute-{h}" for h in sorted(self.hosts)]
+        add("guest image", self._build)
+        add("project", self._making(lambda: resources.ensure_project(self.admin, self.secrets["demo"])), "catalogue")
+        add("image", self._making(self._upload), "guest image", "glance-api", "catalogue")
+        add("flavors", self._making(lambda: resources.ensure_flavors(self.admin)), "nova-api")
+        add("network", self._making(self._network), "neutron-api", "neutron-rpc-server")
+        add("security group", self._making(lambda: resources.ensure_group(self.demo)), "project", "neutron-api")
+        add("key pair", self._making(lambda: resources.ensure_key(self.demo, self.layout)), "project", "nova-api")
+        add("agents known", lambda: server.agents_alive(self.admin, self.hosts), *agents)
+        parts = ("image", "flavors", "network", "security group", "key pair", "agents known", "nova-scheduler")
+        add("server", self._making(lambda: server.ensure(self.demo)), *parts, *computes)
+        add("server ACTIVE", self._active, "server")
+        add("ping", self._ping, "server ACTIVE", *(f"dhcp-agent-{h}" for h in sorted(self.hosts)))
+        add("lease", lambda: self._when_running(lambda: server.wait_lease(self.demo, self.address)), "ping")
+        metadata = [f"metadata-agent-{h}" for h in sorted(self.hosts)]
+        add("metadata", lambda: self._when_running(lambda: server.wait_metadata(self.demo)), "ping", *metadata)
+
+    @property
+    def admin(self) -> Any:
+        """The administrator's connection of this thread."""
+        return self._connection("admin", "admin")
+
+    @property
+    def demo(self) -> Any:
+        """The user's connection of this thread."""
+        return self._connection(resources.USER, resources.PROJECT)
+
+    def _connection(self, user: str, project: str) -> Any:
+        if not hasattr(self._local, user):
+            setattr(self._local, user, catalogue.connect(self.layout, self.secrets[user], user, project))
+        return getattr(self._local, user)
+
+    def _making(self, work: Callable[[], str]) -> Callable[[], str]:
+        def run() -> str:
+            note = work()
+            if note.startswith("made "):
+                self.made.append(note)
+            return note
+
+        return run
+
+    def _build(self) -> str:
+        self._image = resources.build_image(self.layout)
+        return f"version {self._image[1]}"
+
+    def _upload(self) -> str:
+        file, version = self._image
+        note = resources.ensure_image(self.admin, file, version)
+        file.unlink()
+        return note
+
+    def _network(self) -> str:
+        return resources.ensure_network(self.admin, self.layout.provider_prefix)
+
+    def _active(self) -> str:
+        state = server.wait_active(self.demo)
+        self.running = state == "ACTIVE"
+        self.address = server.address(self.demo)
+        return f"{state}, {self.address}"
+
+    def _when_running(self, work: Callable[[], str]) -> str:
+        return work() if self.running else "it is switched off"
+
+    def _ping(self) -> str:
+        return self._when_running(lambda: server.wait_ping(self.address, self.layout.log("bridge-agent-fbsd1")))
