@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from beastack.cli.progress import for_this_terminal
+from beastack.cloud.status import Status
 
 Name = Annotated[str, typer.Option("--name", help="Which cloud of this machine; two names never meet.")]
 RunDir = Annotated[
@@ -76,7 +77,7 @@ def status(
     run_dir: RunDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show hosts, services and endpoints of a cloud."""
+    """Show services, hosts, agents, instances and endpoints of a cloud."""
     from beastack.cloud.api import Cloud
 
     found = Cloud(name, run_dir).status()
@@ -87,16 +88,45 @@ def status(
     if not found.running:
         out.print(f"Cloud {name!r} is down; its data is in {found.run_dir}.", highlight=False)
         raise typer.Exit(3)
+    show(found, out)
+
+
+def show(found: Status, out: Console) -> None:
+    """Print a cloud's state as one table a subject."""
     table = Table("service", "state", "pid", "restarts", "up, s", "MB", box=None, pad_edge=False)
     for s in found.services:
-        color = "green" if s.state == "running" else "red"
-        state = f"[{color}]{s.state}[/{color}]"
-        table.add_row(s.name, state, str(s.pid or ""), str(s.restarts), f"{s.seconds:.0f}", str(s.memory >> 20))
+        table.add_row(s.name, _colored(s.state), str(s.pid or ""), str(s.restarts), f"{s.seconds:.0f}", _mb(s.memory))
+    table.add_row("all", "", "", "", "", _mb(sum(s.memory for s in found.services)))
     out.print(table)
+    table = Table("host", "address", "release", box=None, pad_edge=False)
     for host in found.hosts:
-        out.print(f"host {host.name}: {host.address}, {host.release}", highlight=False)
+        table.add_row(host.name, host.address, host.release)
+    out.print("", table)
+    table = Table("agent", "host", "state", box=None, pad_edge=False)
+    for agent in found.agents:
+        table.add_row(agent.kind, agent.host, _colored(agent.state))
+    out.print("", table)
+    table = Table("instance", "state", "power", "addresses", "project", "host", box=None, pad_edge=False)
+    for i in found.instances:
+        table.add_row(i.name, _colored(i.state), i.power, " ".join(i.addresses), i.project, i.host)
+    out.print("", table)
+    table = Table("endpoint", "", box=None, pad_edge=False)
     for kind, endpoint in found.endpoints.items():
-        out.print(f"{kind:10} {endpoint}", highlight=False)
+        table.add_row(kind, endpoint)
+    out.print("", table)
+    for words in found.unknown:
+        out.print(f"[red]not known:[/red] {words}", highlight=False)
+
+
+def _colored(state: str) -> str:
+    color = (
+        "green" if state in ("running", "up", "ACTIVE") else "red" if state in ("down", "ERROR", "failed") else "yellow"
+    )
+    return f"[{color}]{state}[/{color}]"
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.0f}"
 
 
 def openstack(

@@ -18,8 +18,10 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+from keystoneauth1.exceptions import ClientException
+from openstack.exceptions import SDKException
 
-from beastack.cloud import catalogue, credentials, doctor, layout, services
+from beastack.cloud import catalogue, credentials, doctor, inventory, layout, services
 from beastack.cloud.bringup import MARK, ControlPlane
 from beastack.cloud.config.common import PORTS, url
 from beastack.cloud.config.identity import ENDPOINTS
@@ -28,7 +30,7 @@ from beastack.cloud.first.tasks import FirstServer
 from beastack.cloud.graph import Graph, Progress, summary
 from beastack.cloud.host import freebsd_release, provider
 from beastack.cloud.layout import Layout
-from beastack.cloud.status import HostStatus, ServiceStatus, Status
+from beastack.cloud.status import AgentStatus, HostStatus, InstanceStatus, ServiceStatus, Status
 from beastack.cloud.supervisor.client import SupervisorGone, ask
 
 HOSTS = ("fbsd1",)
@@ -213,15 +215,26 @@ class Cloud:
             found = ask(where.run_dir, {"do": "status"})["services"]
         except SupervisorGone:
             found = {}
-        listed = [ServiceStatus.of(name, data) for name, data in found.items()]
+        agents: list[AgentStatus] = []
+        instances: list[InstanceStatus] = []
+        unknown: list[str] = []
+        if found:
+            try:
+                cloud = catalogue.connect(where, layout.passwords(where)["admin"])
+                agents, instances = inventory.agents(cloud), inventory.instances(cloud)
+            except (SDKException, ClientException) as e:
+                unknown.append(f"agents and instances: the cloud's APIs do not answer: {e}")
         hosts = [HostStatus(name=h, address=a, release=freebsd_release(where, h)) for h, a in self.hosts(where).items()]
         endpoints = {kind: url(where, name) + path for name, kind, path in ENDPOINTS}
         return Status(
             name=self.name,
             run_dir=str(where.run_dir),
             running=bool(found),
-            services=listed,
+            services=[ServiceStatus.of(name, data) for name, data in found.items()],
             hosts=hosts if found else [],
+            agents=agents,
+            instances=instances,
+            unknown=unknown,
             endpoints=endpoints if found else {},
         )
 

@@ -264,8 +264,8 @@ class ControlPlane:
         return f"consumes {queue}"
 
     def metadata_agent(self, spec: ServiceSpec, host: str) -> str:
-        """The metadata agent: ready when its socket accepts."""
+        """The metadata agent: ready when it answers, with the server's help, that it does not know somebody."""
         self.start(spec)
         path = neutron.metadata_socket(self.layout, host)
-        self.wait(spec, str(path), lambda: waits.socket_accepts(path))
+        self.wait(spec, str(path), lambda: waits.metadata_answers(path))
         return str(path)

@@ -39,14 +39,37 @@ class HostStatus(BaseModel):
     release: str
 
 
+class AgentStatus(BaseModel):
+    """What neutron or nova last heard of a service on a host: state is up, down or disabled."""
+
+    kind: str
+    host: str
+    state: str
+
+
+class InstanceStatus(BaseModel):
+    """One server of any project."""
+
+    name: str
+    id: str
+    project: str
+    host: str
+    state: str
+    power: str
+    addresses: list[str]
+
+
 class Status(BaseModel):
-    """The whole cloud."""
+    """The whole cloud; ``unknown`` says what could not be asked, and why."""
 
     name: str
     run_dir: str
     running: bool
     services: list[ServiceStatus]
     hosts: list[HostStatus]
+    agents: list[AgentStatus]
+    instances: list[InstanceStatus]
+    unknown: list[str]
     endpoints: dict[str, str]
 
 

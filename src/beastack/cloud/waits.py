@@ -1,5 +1,6 @@
 """Waiting for a condition, never for a time: what was waited for and how long is in the error."""
 
+import http.client
 import socket
 import time
 import urllib.error
@@ -48,15 +49,30 @@ def port_open(address: str, port: int) -> bool:
         return False
 
 
-def socket_accepts(path: Path) -> bool:
-    """Whether a unix socket accepts a connection."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(2)
-        try:
-            client.connect(str(path))
-        except OSError:
-            return False
-    return True
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=5)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def metadata_answers(path: Path) -> bool:
+    """Whether the metadata agent answers, which asks the server for an instance first; 404 when there is none."""
+    connection = _UnixConnection(path)
+    try:
+        nobody = {"X-Forwarded-For": "192.0.2.1", "X-Neutron-Network-ID": "00000000-0000-0000-0000-000000000000"}
+        connection.request("GET", "/", headers=nobody)
+        return connection.getresponse().status == 404
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def broker_serves(address: str, port: int, password: str) -> bool:

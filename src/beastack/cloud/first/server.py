@@ -73,7 +73,7 @@ def wait_active(cloud: Any) -> str:
         if server.status == "ERROR":
             raise _broken(server)
         state = server.status
-        return state == "SHUTOFF" or (state == "ACTIVE" and server.power_state == RUNNING)
+        return bool(state == "SHUTOFF" or (state == "ACTIVE" and server.power_state == RUNNING))
 
     waits.until(f"server {NAME} to be ACTIVE", active, ACTIVE_LIMIT, every=0.25)
     return state
