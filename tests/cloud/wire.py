@@ -1,0 +1,75 @@
+"""What really passes a cable: frames of an interface of the root namespace, taken by a packet socket."""
+
+import ipaddress
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+ETH_P_ALL = 3
+ARP, IPV4 = 0x0806, 0x0800
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Source MAC address, type, the sender's IPv4 address of ARP and IPv4 (else empty), UDP source port (else 0)."""
+
+    source: str
+    kind: int
+    sender: str
+    udp: int
+
+    @classmethod
+    def of(cls, data: bytes) -> "Frame":
+        kind = struct.unpack("!H", data[12:14])[0]
+        at = {ARP: 28, IPV4: 26}.get(kind)
+        sender = str(ipaddress.IPv4Address(data[at : at + 4])) if at and len(data) >= at + 4 else ""
+        udp = 0
+        if kind == IPV4 and len(data) >= 34 and data[23] == socket.IPPROTO_UDP:
+            start = 14 + 4 * (data[14] & 15)
+            udp = int.from_bytes(data[start : start + 2], "big")
+        return cls(data[6:12].hex(":"), kind, sender, udp)
+
+
+def cable(bridge: str) -> str:
+    """The interface by which the only host hangs on a bridge."""
+    argv = ["ip", "-o", "link", "show", "master", bridge]
+    lines = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
+    assert len(lines) == 1, lines
+    return lines[0].split(": ")[1].split("@")[0]
+
+
+class Wire:
+    """Collects frames between enter and exit."""
+
+    def __init__(self, interface: str) -> None:
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        self._socket.bind((interface, 0))
+        self._socket.settimeout(0.2)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._collect, daemon=True)
+        self.frames: list[Frame] = []
+
+    def _collect(self) -> None:
+        while not self._stop.is_set():
+            try:
+                data = self._socket.recv(65536)
+            except TimeoutError:
+                continue
+            if len(data) >= 14:
+                self.frames.append(Frame.of(data))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._socket.close()
+
+    def seen(self, wanted: Callable[[Frame], bool]) -> list[Frame]:
+        return [frame for frame in self.frames if wanted(frame)]
