@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import NAME, beastack, services, status, until
 from .guest import Guest
-from .wire import ARP, IPV4, Wire, cable
+from .wire import ARP, IPV4, Wire, cable, dhcp_discover, send
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 PORT = 2222
@@ -155,11 +155,35 @@ def test_forged_arp_does_not_leave_the_port(guest: Guest, wire: Wire, port: Any,
     assert not [f for f in ours if f.kind in (ARP, IPV4) and f.sender not in (address, "0.0.0.0")]
 
 
-def test_the_guest_is_no_dhcp_server(guest: Guest, wire: Wire, port: Any, gateway: str) -> None:
-    """A datagram from the server's port does not leave the guest's port; one from another port does."""
-    for number in (67, 6767):
-        guest.run(f"echo offer | nc -u -w 1 -p {number} {gateway} 68")
-    until("what is allowed", lambda: wire.seen(lambda f: f.source == port.mac_address and f.udp == 6767), 10)
+def test_the_guest_is_no_dhcp_server(
+    guest: Guest, demo: Any, wire: Wire, port: Any, address: str, gateway: str
+) -> None:
+    """A guest that runs a DHCP server is asked, with its security group's leave, and answers; nobody hears it."""
+    prefix = address.rpartition(".")[0]
+    for line in (f"start {prefix}.240", f"end {prefix}.250", "interface eth0", "lease_file /run/leases"):
+        guest.check(f"echo '{line}' >> /run/udhcpd.conf; touch /run/leases")
+    guest.check("udhcpd -f /run/udhcpd.conf > /run/udhcpd.log 2>&1 & echo $! > /run/udhcpd.pid")
+    group = demo.network.find_security_group("ping-and-ssh")
+    rule = demo.network.create_security_group_rule(
+        security_group_id=group.id,
+        direction="ingress",
+        ether_type="IPv4",
+        protocol="udp",
+        port_range_min=67,
+        port_range_max=67,
+    )
+    try:
+
+        def answered() -> bool:
+            send(f"bsp{gateway.split('.')[2]}", dhcp_discover("02:00:00:00:00:07"))
+            return "OFFER" in guest.run("cat /run/udhcpd.log").out
+
+        until("the guest's DHCP server to answer", answered, 30)
+    finally:
+        demo.network.delete_security_group_rule(rule)
+        guest.run("kill $(cat /run/udhcpd.pid)")
+    assert guest.run(f"arping -c 1 -w 2 -I eth0 -s {address} {gateway}").rc == 0
+    assert wire.seen(lambda f: f.source == port.mac_address), "the wire shows what is allowed"
     assert not wire.seen(lambda f: f.source == port.mac_address and f.udp == 67)
 
 

@@ -73,3 +73,22 @@ class Wire:
 
     def seen(self, wanted: Callable[[Frame], bool]) -> list[Frame]:
         return [frame for frame in self.frames if wanted(frame)]
+
+
+def dhcp_discover(mac: str) -> bytes:
+    """A client's first frame (RFC 2131), to everybody."""
+    source = bytes.fromhex(mac.replace(":", ""))
+    payload = struct.pack("!BBBBIHH16x16s192x", 1, 1, 6, 0, 0x6265, 0, 0x8000, source.ljust(16, b"\0"))
+    payload += bytes.fromhex("63825363 350101 ff".replace(" ", ""))
+    udp = struct.pack("!HHHH", 68, 67, 8 + len(payload), 0) + payload
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, b"\0" * 4, b"\xff" * 4)
+    total = sum(struct.unpack("!10H", head))
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    return b"\xff" * 6 + source + struct.pack("!H", IPV4) + head[:10] + struct.pack("!H", checksum) + head[12:] + udp
+
+
+def send(interface: str, frame: bytes) -> None:
+    """Put a frame on a wire."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind((interface, 0))
+        sender.send(frame)
