@@ -133,11 +133,14 @@ def address(text: str) -> str:
 
 
 def to_dict(rule: Rule) -> dict[str, object]:
-    """For the privilege boundary: what differs from the default, in types that msgpack carries."""
+    """For the privilege boundary: what differs from the default, in types that msgpack carries.
+
+    By identity: ICMP type 0 is a number and equals False, and a rule without its type would pass every type.
+    """
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(rule).items()
-        if name in ("action", "label") or value not in (None, "", False)
+        if name in ("action", "label") or not (value is None or value is False or value == "")
     }
 
 

@@ -72,6 +72,12 @@ def test_rules_survive_text_and_the_boundary(rule: Rule) -> None:
     assert from_dict(to_dict(rule)) == rule
 
 
+def test_icmp_type_0_is_a_type() -> None:
+    """Echo reply: 0 equals False, and without its type the rule would pass all of ICMP."""
+    rule = Rule("pass", "x", "in", 4, ICMP, icmp_type=0, icmp_code=0)
+    assert from_dict(to_dict(rule)) == rule
+
+
 def test_words_of_pf() -> None:
     rule = Rule("pass", "x", "in", 4, 6, "10.1.0.0/16", False, None, "", (1000, 2000), stateful=True)
     assert render(rule, "tap0") == (
