@@ -1,8 +1,10 @@
 """``up``, ``down``, ``status`` and the ways into a running cloud."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,11 @@ RunDir = Annotated[
 EX_INTERRUPTED = 130
 
 
-def up(name: Name = "main", run_dir: RunDir = None) -> None:
+def up(
+    name: Name = "main",
+    run_dir: RunDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
     """Bring a cloud up: OpenStack's control plane, a FreeBSD compute host, and a first guest on it.
 
     Needs root. What runs already stays as it is. Ends with the time of every step, the endpoints, and where the
@@ -36,6 +42,9 @@ def up(name: Name = "main", run_dir: RunDir = None) -> None:
     except KeyboardInterrupt:
         typer.echo("beastack: interrupted; what was started has been ended", err=True)
         raise typer.Exit(EX_INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps(asdict(outcome), default=str, indent=2))
+        return
     if not outcome.changed:
         out.print(f"Cloud {name!r} runs already; nothing was changed.")
     else:

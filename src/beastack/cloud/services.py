@@ -54,12 +54,15 @@ def write_configuration(layout: Layout, secrets: dict[str, str], hosts: dict[str
     (layout.run_dir / "run" / "locks").mkdir(exist_ok=True)
 
 
-def _wsgi(layout: Layout, name: str, target: str, project: str, family: Family, port: str, threads: int) -> ServiceSpec:
+def _wsgi(
+    layout: Layout, name: str, target: str, project: str, family: Family, port: str, threads: int, prepare: str = ""
+) -> ServiceSpec:
     return ServiceSpec(
         name=name,
         kind="wsgi",
         family=family,
         target=f"{target}:application",
+        prepare=prepare,
         argv=[name],
         listen=(layout.address, PORTS[port]),
         threads=threads,
@@ -114,7 +117,9 @@ def control_plane(layout: Layout) -> dict[str, ServiceSpec]:
         _wsgi(layout, "nova-metadata", "nova.wsgi.metadata", "nova", "nova", "metadata", 4),
         _main(layout, "nova-conductor", "nova.cmd.conductor:main", "nova", nova_conf),
         _main(layout, "nova-scheduler", "nova.cmd.scheduler:main", "nova", nova_conf),
-        _wsgi(layout, "neutron-api", "neutron.wsgi.api", "neutron", "neutron", "neutron", 6),
+        # neutron.policy.init shows its rules to a second thread before they are loaded: two first requests at the same
+        # time, and one of them is refused (nova.policy.init has a lock for it)
+        _wsgi(layout, "neutron-api", "neutron.wsgi.api", "neutron", "neutron", "neutron", 6, "neutron.policy:init"),
         _main(layout, "neutron-rpc-server", "neutron.cmd.server:main_rpc", "neutron", neutron_conf),
         _main(layout, "neutron-periodic-workers", "neutron.cmd.server:main_periodic", "neutron", neutron_conf),
     ]

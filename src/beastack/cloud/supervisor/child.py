@@ -13,6 +13,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 from beastack.cloud.supervisor.spec import ServiceSpec
 
@@ -64,6 +65,12 @@ def relay(child: int) -> int:
         return os.waitstatus_to_exitcode(status)
 
 
+def _named(target: str) -> Any:
+    """What ``module:name`` names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def _become(spec: ServiceSpec) -> None:
     os.environ.update(spec.env)
     os.chdir(spec.cwd)
@@ -71,8 +78,9 @@ def _become(spec: ServiceSpec) -> None:
         os.execvpe(spec.argv[0], spec.argv, os.environ)  # noqa: S606 - an argument list of ours, no shell
     warnings.simplefilter("ignore")
     sys.argv = list(spec.argv)
-    module, _, name = spec.target.partition(":")
-    found = getattr(importlib.import_module(module), name)
+    found = _named(spec.target)
+    if spec.prepare:
+        _named(spec.prepare)()
     if spec.kind == "main":
         sys.exit(found())
     if spec.listen is None:

@@ -15,7 +15,8 @@ class ServiceSpec:
     """One service.
 
     ``program`` executes ``argv``. ``main`` calls ``target`` (``module:function``) with ``argv`` as sys.argv, ``wsgi``
-    serves ``target`` (``module:application``) on ``listen``; both are forked from ``family``'s preloaded process.
+    serves ``target`` (``module:application``) on ``listen``, after ``prepare`` (``module:function``) was called once
+    the application is there; both are forked from ``family``'s preloaded process.
     ``host`` names a simulated host's ``engine.json``, into whose namespaces the service is put. ``grace`` is how many
     seconds it gets between SIGTERM and SIGKILL.
     """
@@ -26,6 +27,7 @@ class ServiceSpec:
     argv: list[str]
     family: Family = ""
     target: str = ""
+    prepare: str = ""
     listen: tuple[str, int] | None = None
     threads: int = 4
     env: dict[str, str] = field(default_factory=dict)

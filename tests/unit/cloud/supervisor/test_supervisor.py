@@ -17,9 +17,16 @@ from beastack.cloud.supervisor.client import SupervisorGone, ask
 from beastack.cloud.supervisor.spec import ServiceSpec
 
 APPLICATION = """
+words = [b"not prepared"]
+
+
+def prepare():
+    words[0] = b"hello"
+
+
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"hello"]
+    return words
 """
 
 
@@ -116,6 +123,7 @@ def test_a_wsgi_application_is_forked_and_served(run_dir: Path) -> None:
         kind="wsgi",
         family="base",
         target="hello_for_test:application",
+        prepare="hello_for_test:prepare",
         argv=["hello"],
         listen=("127.0.0.1", 18437),
     )
