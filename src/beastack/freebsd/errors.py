@@ -46,6 +46,17 @@ class ProgramMissing(HostError):
         return f"{self.program}: no such program on this host"
 
 
+class HostUnreachable(HostError):
+    """The way to the host failed (ssh(1)): nothing is known about the command."""
+
+    def __init__(self, host: str, words: str) -> None:
+        super().__init__(host, words)
+        self.host, self.words = host, words
+
+    def __str__(self) -> str:
+        return f"{self.host}: not reachable: {self.words or 'ssh gave no reason'}"
+
+
 class UnexpectedOutput(HostError):
     """A command succeeded and said something that its reader does not know: the state is unknown, not absent."""
 
