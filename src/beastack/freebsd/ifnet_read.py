@@ -10,25 +10,38 @@ from dataclasses import dataclass, field
 
 from beastack.freebsd.errors import UnexpectedOutput
 from beastack.freebsd.host import Host
+from beastack.freebsd.ifnet_lines import Tunnel, Vlan, Vxlan, read_tunnel, read_vlan, read_vlan_set, read_vxlan
 
 _HEAD = re.compile(r"(?P<name>\S+): flags=[0-9a-f]+<(?P<flags>[^>]*)> metric \d+ mtu (?P<mtu>\d+)")
 _MEMBER = re.compile(r"\tmember: (?P<name>\S+) flags=[0-9a-f]+<(?P<flags>[^>]*)>")
-_MEMBER_LIMIT = re.compile(r"ifmaxaddr (\d+)")
+_MEMBER_LIMIT = re.compile(r"\bifmaxaddr (\d+)")
+_MEMBER_UNTAGGED = re.compile(r"\buntagged (\d+)")
+_MEMBER_TAGGED = re.compile(r"(?<!un)tagged (\S+)")
+_BRIDGE_FLAGS = re.compile(r"\tbridge flags=[0-9a-f]+<(?P<flags>[^>]*)>")
 _OPENED = re.compile(r"\tOpened by PID (\d+)")
 
 
 @dataclass
 class Member:
-    """An interface's place in a bridge: its flags (LEARNING, PRIVATE, …) and address limit (0: none)."""
+    """An interface's place in a bridge: its flags (LEARNING, PRIVATE, …), address limit (0: none) and VLANs.
+
+    ``untagged`` is the VLAN of its untagged frames, ``tagged`` those that it carries with a tag; both count only while
+    the bridge filters VLANs (15.0 and later).
+    """
 
     name: str
     flags: frozenset[str]
     max_addresses: int = 0
+    untagged: int | None = None
+    tagged: frozenset[int] = frozenset()
 
 
 @dataclass
 class Interface:
-    """One interface as ifconfig shows it; addresses as ``address/prefix length``."""
+    """One interface as ifconfig shows it; addresses as ``address/prefix length``.
+
+    ``bridge_flags`` is None where a release shows none (before 15.0), and on what is no bridge.
+    """
 
     name: str
     flags: frozenset[str]
@@ -41,6 +54,10 @@ class Interface:
     members: dict[str, Member] = field(default_factory=dict)
     status: str | None = None
     opened_by: int | None = None
+    bridge_flags: frozenset[str] | None = None
+    vlan: Vlan | None = None
+    vxlan: Vxlan | None = None
+    tunnel: Tunnel | None = None
 
     @property
     def is_up(self) -> bool:
@@ -73,11 +90,23 @@ def parse_interfaces(text: str, argv: tuple[str, ...] = ("ifconfig",)) -> dict[s
             member = Member(entry["name"], _flags(entry["flags"]))
             current.members[member.name] = member
         elif member and line.startswith("\t "):
-            limit = _MEMBER_LIMIT.search(line)
-            member.max_addresses = int(limit[1]) if limit else 0
+            _member_detail(member, line, argv)
         else:
             _detail(current, line, argv)
     return found
+
+
+def _member_detail(member: Member, line: str, argv: tuple[str, ...]) -> None:
+    """The indented lines below a member; with STP there are several."""
+    try:
+        if limit := _MEMBER_LIMIT.search(line):
+            member.max_addresses = int(limit[1])
+        if untagged := _MEMBER_UNTAGGED.search(line):
+            (member.untagged,) = read_vlan_set(untagged[1])
+        if tagged := _MEMBER_TAGGED.search(line):
+            member.tagged = read_vlan_set(tagged[1])
+    except ValueError as e:
+        raise UnexpectedOutput(argv, line, f"a bridge member's limits and VLANs ({e})") from e
 
 
 def _detail(interface: Interface, line: str, argv: tuple[str, ...]) -> None:
@@ -99,6 +128,15 @@ def _detail(interface: Interface, line: str, argv: tuple[str, ...]) -> None:
             case "Opened":
                 opened = _OPENED.match(line)
                 interface.opened_by = int(opened[1]) if opened else None
+            case "bridge":
+                shown = _BRIDGE_FLAGS.match(line)
+                interface.bridge_flags = _flags(shown["flags"]) if shown else None
+            case "vlan:":
+                interface.vlan = read_vlan(line)
+            case "vxlan":
+                interface.vxlan = read_vxlan(line)
+            case "tunnel":
+                interface.tunnel = read_tunnel(line)
     except (IndexError, ValueError) as e:
         raise UnexpectedOutput(argv, line, f"an interface's {word} line") from e
 
