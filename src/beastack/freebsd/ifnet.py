@@ -7,79 +7,30 @@ what is gone already counts as removed.
 
 from contextlib import suppress
 
-from beastack.freebsd.errors import (
-    AlreadyMember,
-    HostError,
-    NoSuchInterface,
-    NotAMember,
-    NotOurs,
-    UnexpectedOutput,
-)
+from beastack.freebsd import clone
+from beastack.freebsd.clone import GROUP as GROUP
+from beastack.freebsd.clone import find as find
+from beastack.freebsd.errors import AlreadyMember, HostError, NoSuchInterface, NotAMember
 from beastack.freebsd.host import Host
 from beastack.freebsd.ifnet_read import Interface, get_interface
-
-GROUP = "beastack"
-# Seconds. Destroying a tap waits for its opener: bhyve must have ended first (shared/freebsd, 13).
-DESTROY_LIMIT = 15.0
-
-
-def find(host: Host, name: str) -> Interface | None:
-    """The interface, or None when the host says that it does not exist."""
-    try:
-        return get_interface(host, name)
-    except NoSuchInterface:
-        return None
-
-
-def _ours(interface: Interface) -> None:
-    if GROUP not in interface.groups:
-        raise NotOurs(f"interface {interface.name} exists and is not Beastack's (not in group {GROUP}): left alone")
 
 
 def require_ours(host: Host, name: str) -> Interface:
     """The interface when it carries our mark; raises NotOurs, NoSuchInterface."""
     interface = get_interface(host, name)
-    _ours(interface)
+    clone.require_mark(interface)
     return interface
-
-
-def _ensure(host: Host, kind: str, name: str, description: str) -> Interface:
-    """A cloned interface with our name and mark; half-made ones are finished or removed."""
-    interface = find(host, name)
-    if interface is None:
-        done = host.run(["ifconfig", kind, "create"])
-        made = done.out.strip()
-        if not made or len(made.split()) != 1:
-            raise UnexpectedOutput(done.argv, done.out, "the new interface's name")
-        try:
-            # marked before it is named: a crash in between leaves something that says whose it is
-            host.run(["ifconfig", made, "group", GROUP])
-            host.run(["ifconfig", made, "name", name])
-        except HostError:
-            _discard(host, made)
-            raise
-        interface = get_interface(host, name)
-    _ours(interface)
-    if interface.description != description:
-        host.run(["ifconfig", name, "description", description])
-    return interface
-
-
-def _discard(host: Host, name: str) -> None:
-    """Remove what a failed creation left behind (01: a failed rename leaves the new interface)."""
-    with suppress(NoSuchInterface):
-        host.run(["ifconfig", name, "destroy"], timeout=DESTROY_LIMIT)
 
 
 def ensure_bridge(host: Host, name: str, description: str) -> None:
     """A bridge that is up."""
-    if not _ensure(host, "bridge", name, description).is_up:
+    if not clone.ensure(host, "bridge", name, description).is_up:
         host.run(["ifconfig", name, "up"])
 
 
 def ensure_tap(host: Host, name: str, description: str, mtu: int) -> None:
     """A tap, up, with ``mtu`` bytes unless it is a bridge member already (the bridge rules its MTU then)."""
-    interface = _ensure(host, "tap", name, description)
+    interface = clone.ensure(host, "tap", name, description)
     if interface.mtu != mtu and bridge_of(host, name) is None:
         host.run(["ifconfig", name, "mtu", str(mtu)])
     if not interface.is_up:
@@ -94,21 +45,18 @@ def ensure_epair(host: Host, name: str, description: str) -> str | None:
     """
     interface = find(host, name)
     if interface is not None:
-        _ours(interface)
+        clone.require_mark(interface)
         if interface.description != description:
             host.run(["ifconfig", name, "description", description])
         return None
-    done = host.run(["ifconfig", "epair", "create"])
-    made = done.out.strip()
-    if not made.startswith("epair") or not made.endswith("a"):
-        raise UnexpectedOutput(done.argv, done.out, "epairNa")
+    made = clone.create(host, "epair")
     try:
-        host.run(["ifconfig", made, "group", GROUP])
         host.run(["ifconfig", made, "description", description])
-        host.run(["ifconfig", made, "name", name])
     except HostError:
-        _discard(host, made)
+        with suppress(HostError):  # the first error is the one to tell
+            clone.discard(host, made)
         raise
+    clone.finish(host, made, name)
     return made[:-1] + "b"
 
 
@@ -117,8 +65,8 @@ def destroy(host: Host, name: str) -> None:
     interface = find(host, name)
     if interface is None:
         return
-    _ours(interface)
-    _discard(host, name)
+    clone.require_mark(interface)
+    clone.discard(host, name)
 
 
 def bridge_of(host: Host, member: str) -> str | None:

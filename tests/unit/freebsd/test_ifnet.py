@@ -40,15 +40,14 @@ def test_a_new_bridge_is_marked_before_it_is_named() -> None:
         "bridge",
         {
             "ifconfig brq1": gone("brq1"),
-            "ifconfig bridge create": "bridge0\n",
-            "ifconfig bridge0 group beastack": "",
+            "ifconfig bridge create group beastack": "bridge0\n",
             "ifconfig bridge0 name brq1": "brq1\n",
             "ifconfig brq1 description beastack:network:1": "",
             "ifconfig brq1 up": "",
         },
     )
     ifnet.ensure_bridge(host, "brq1", "beastack:network:1")
-    assert host.ran.index("ifconfig bridge0 group beastack") < host.ran.index("ifconfig bridge0 name brq1")
+    assert host.ran.index("ifconfig bridge create group beastack") < host.ran.index("ifconfig bridge0 name brq1")
     assert host.ran[-1] == "ifconfig brq1 up"
 
 
@@ -62,8 +61,7 @@ def test_a_failed_rename_leaves_nothing_behind() -> None:
     host = FakeHost(
         {
             "ifconfig tap1": gone("tap1"),
-            "ifconfig tap create": "tap0\n",
-            "ifconfig tap0 group beastack": "",
+            "ifconfig tap create group beastack": "tap0\n",
             "ifconfig tap0 name tap1": ("ifconfig: ioctl SIOCSIFNAME (set name): File exists\n", 1),
             "ifconfig tap0 destroy": "",
         }
@@ -106,8 +104,7 @@ def test_a_new_epair_tells_its_other_half_and_an_old_one_does_not() -> None:
     host = FakeHost(
         {
             "ifconfig tap1": gone("tap1"),
-            "ifconfig epair create": "epair3a\n",
-            "ifconfig epair3a group beastack": "",
+            "ifconfig epair create group beastack": "epair3a\n",
             "ifconfig epair3a description beastack:port:1": "",
             "ifconfig epair3a name tap1": "tap1\n",
         }
