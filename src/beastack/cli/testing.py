@@ -27,10 +27,16 @@ def lint_commands() -> list[list[str]]:
     ]
 
 
-def pytest_command(parts: list[str], extra: list[str]) -> list[str]:
-    """One pytest run over the folders of ``parts`` that exist."""
+def pytest_command(parts: list[str], extra: list[str], host: str) -> list[str]:
+    """One pytest run over the folders of ``parts`` that exist; only tests/host knows ``--host``."""
     folders = [str(Path("tests") / p) for p in parts if (ROOT / "tests" / p).is_dir()]
-    return [sys.executable, "-m", "pytest", "-q", *folders, *extra]
+    target = ["--host", host] if "host" in parts else []
+    return [sys.executable, "-m", "pytest", "-q", *folders, *target, *extra]
+
+
+def needs_root(parts: list[str], host: str) -> list[str]:
+    """Those of ``parts`` that this machine's root must run; a host reached by ssh has a root of its own."""
+    return [p for p in parts if p in ("sim", "cloud") or (p == "host" and not host.startswith("ssh:"))]
 
 
 def _run(argv: list[str], limit: float) -> int:
@@ -48,20 +54,30 @@ def test(
         typer.Argument(help=f"Which parts to run: {', '.join(PARTS)}. All when none is named."),
     ] = None,
     keyword: Annotated[str, typer.Option("-k", help="Only tests whose names match, as pytest's -k.")] = "",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="For the part host: sim: (a simulated one), local: (this FreeBSD machine) or "
+            "ssh://root@HOST:PORT?identity=FILE. It is left as it was found."
+        ),
+    ] = "sim:",
 ) -> None:
     """Run the project's checks and tests.
 
     unit needs no root and takes seconds; sim needs root, /dev/net/tun and network namespaces; cloud brings a whole
-    cloud up and drives it through its public APIs; lint is ruff, mypy --strict and the import rules.
+    cloud up and drives it through its public APIs; host is the conformance suite, against one FreeBSD host or a
+    simulated one; lint is ruff, mypy --strict and the import rules.
     """
     wanted = list(parts or PARTS)
     unknown = [p for p in wanted if p not in PARTS]
     if unknown:
         raise typer.BadParameter(f"unknown part {unknown[0]!r}; there are: {', '.join(PARTS)}")
-    needs_root = [p for p in wanted if p in ("sim", "cloud", "host")]
-    if needs_root and os.geteuid() != 0:
+    if not host.startswith(("sim:", "local:", "ssh:")):
+        raise typer.BadParameter(f"--host {host}: sim:, local: or ssh://root@HOST:PORT?identity=FILE is wanted")
+    rooted = needs_root(wanted, host)
+    if rooted and os.geteuid() != 0:
         typer.echo(
-            f"beastack: {', '.join(needs_root)} need root (namespaces, TAPs). "
+            f"beastack: {', '.join(rooted)} need root (namespaces, TAPs). "
             "Run them as root, or run: ./beastack test unit lint",
             err=True,
         )
@@ -74,5 +90,5 @@ def test(
     if tested:
         extra = ["-k", keyword] if keyword else []
         # one run, so that the closing line counts everything
-        worst = _run(pytest_command(tested, extra), sum(PART_LIMITS[p] for p in tested)) or worst
+        worst = _run(pytest_command(tested, extra, host), sum(PART_LIMITS[p] for p in tested)) or worst
     raise typer.Exit(worst)

@@ -46,8 +46,19 @@ def test_parts_that_need_root_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_pytest_run_covers_all_named_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testing, "ROOT", tmp_path)
     (tmp_path / "tests" / "unit").mkdir(parents=True)
-    argv = testing.pytest_command(["unit", "host"], ["-k", "x"])
+    argv = testing.pytest_command(["unit", "sim"], ["-k", "x"], "sim:")
     assert argv[-3:] == ["tests/unit", "-k", "x"]
+    (tmp_path / "tests" / "host").mkdir()
+    argv = testing.pytest_command(["unit", "host"], ["-k", "x"], "local:")
+    assert argv[-6:] == ["tests/unit", "tests/host", "--host", "local:", "-k", "x"]
+
+
+def test_the_host_of_the_conformance_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert testing.needs_root(["unit", "sim", "host"], "sim:") == ["sim", "host"]
+    assert testing.needs_root(["host"], "ssh://root@hv1") == []
+    result = runner.invoke(app, ["test", "host", "--host", "hv1"])
+    assert result.exit_code == 2
+    assert "ssh://" in result.output
 
 
 def test_a_failing_check_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
