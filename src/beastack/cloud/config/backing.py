@@ -5,13 +5,29 @@ from beastack.cloud.layout import Layout
 from beastack.cloud.supervisor.spec import ServiceSpec
 
 
+def epmd_port(layout: Layout) -> int:
+    """Erlang's port mapper, one a cloud: whatever its address, it takes the loop-back address too (epmd(1))."""
+    return 14369 + layout.index
+
+
+def distribution_port(layout: Layout) -> int:
+    """Erlang's distribution, one a cloud: RabbitMQ ends when any address of the machine has it."""
+    return 26000 + layout.index
+
+
+def erlang_arguments(layout: Layout) -> list[str]:
+    """No busy waiting, two schedulers, and no word to other nodes but on the cloud's own address (kernel(6))."""
+    tuple_of_bytes = "{" + layout.address.replace(".", ",") + "}"
+    return [
+        *("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "+S", "2:2"),
+        *("-kernel", "inet_dist_use_interface", tuple_of_bytes),
+    ]
+
+
 def rabbitmq_conf(layout: Layout, secrets: dict[str, str]) -> str:
     """rabbitmq.conf"""
     lines = (
         f"listeners.tcp.1 = {layout.address}:{PORTS['rabbitmq']}",
-        f"distribution.listener.interface = {layout.address}",
-        f"distribution.listener.port_range.min = {PORTS['rabbitmq-dist']}",
-        f"distribution.listener.port_range.max = {PORTS['rabbitmq-dist']}",
         "default_user = beastack",
         f"default_pass = {secrets['rabbit']}",
         "loopback_users = none",
@@ -39,7 +55,7 @@ def rabbitmq(layout: Layout) -> ServiceSpec:
             "RABBITMQ_USE_LONGNAME": "true",
             "RABBITMQ_NODE_IP_ADDRESS": layout.address,
             "RABBITMQ_NODE_PORT": str(PORTS["rabbitmq"]),
-            "RABBITMQ_DIST_PORT": str(PORTS["rabbitmq-dist"]),
+            "RABBITMQ_DIST_PORT": str(distribution_port(layout)),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": str(layout.etc("rabbitmq") / "rabbitmq.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(layout.etc("rabbitmq") / "enabled_plugins"),
@@ -47,9 +63,9 @@ def rabbitmq(layout: Layout) -> ServiceSpec:
             "RABBITMQ_LOG_BASE": str(layout.run_dir / "log"),
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(layout.run_dir / "run" / "rabbitmq.pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(erlang_arguments(layout)),
             "ERL_EPMD_ADDRESS": layout.address,
-            "ERL_EPMD_PORT": str(PORTS["epmd"]),
+            "ERL_EPMD_PORT": str(epmd_port(layout)),
         },
     )
 

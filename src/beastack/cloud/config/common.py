@@ -15,8 +15,6 @@ PORTS = {
     "metadata": 8775,
     "neutron": 9696,
     "rabbitmq": 5672,
-    "epmd": 4369,
-    "rabbitmq-dist": 25672,
     "memcached": 11211,
 }
 

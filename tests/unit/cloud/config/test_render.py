@@ -72,3 +72,11 @@ def test_everything_listens_on_the_clouds_own_address() -> None:
     assert "listeners.tcp.1 = 100.64.7.1:5672" in backing.rabbitmq_conf(LAYOUT, SECRETS)
     assert "--skip-networking" in backing.mariadb(LAYOUT).argv
     assert "100.64.7.1" in backing.memcached(LAYOUT).argv
+
+
+def test_brokers_of_two_clouds_share_no_socket() -> None:
+    """epmd takes its port on the loop-back address too; RabbitMQ asks every address whether its port is free."""
+    one, two = backing.rabbitmq(LAYOUT).env, backing.rabbitmq(Layout("u", Path("/u"), 8)).env
+    for port in ("ERL_EPMD_PORT", "RABBITMQ_DIST_PORT"):
+        assert one[port] != two[port]
+    assert "-kernel inet_dist_use_interface {100,64,7,1}" in one["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
