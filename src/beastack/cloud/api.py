@@ -21,7 +21,7 @@ import psutil
 from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
-from beastack.cloud import catalogue, credentials, doctor, inventory, layout, services
+from beastack.cloud import credentials, doctor, inventory, layout, sdk, services
 from beastack.cloud.bringup import MARK, ControlPlane
 from beastack.cloud.config.common import PORTS, url
 from beastack.cloud.config.identity import ENDPOINTS
@@ -220,7 +220,7 @@ class Cloud:
         unknown: list[str] = []
         if found:
             try:
-                cloud = catalogue.connect(where, layout.passwords(where)["admin"])
+                cloud = sdk.connect(where, layout.passwords(where)["admin"])
                 agents, instances = inventory.agents(cloud), inventory.instances(cloud)
             except (SDKException, ClientException) as e:
                 unknown.append(f"agents and instances: the cloud's APIs do not answer: {e}")
@@ -254,7 +254,7 @@ class Cloud:
     def console(self, server: str) -> int:
         """Attach this terminal to a server's serial console; the attached program's exit status."""
         where = self.layout()
-        cloud = catalogue.connect(where, layout.passwords(where)["admin"])
+        cloud = sdk.connect(where, layout.passwords(where)["admin"])
         found = cloud.compute.find_server(server, all_projects=True, details=True)
         if found is None:
             raise CloudError(f"there is no server {server!r}", remedy="./beastack openstack server list --all-projects")

@@ -1,5 +1,6 @@
 """From folders to answering APIs: the control plane's part of ``up``, as tasks of a graph."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -7,17 +8,19 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 import pymysql
 
-from beastack.cloud import catalogue, services, waits
+from beastack.cloud import services, waits
 from beastack.cloud.config import backing, neutron
 from beastack.cloud.config.common import PORTS, database, transport, url
+from beastack.cloud.config.identity import ENDPOINTS, USERS
 from beastack.cloud.errors import CloudError, tail
 from beastack.cloud.graph import Graph
-from beastack.cloud.layout import Layout
+from beastack.cloud.layout import Layout, write_private
 from beastack.cloud.supervisor.client import SupervisorGone, ask
 from beastack.cloud.supervisor.spec import ServiceSpec
 
@@ -49,6 +52,14 @@ def run(argv: list[str], limit: float, log: Path, text: str | None = None) -> No
         raise CloudError(f"{' '.join(argv)} failed with status {done.returncode}:\n{tail(log)}", log=log)
 
 
+def schema_digest(project: str, arguments: dict[str, object]) -> str:
+    """What a schema depends on: the project's release, what it is told, and the code that does it."""
+    release = version({"placement": "openstack-placement"}.get(project, project))
+    code = b"".join((Path(__file__).parent / name).read_bytes() for name in ("schema.py", "schema_catalogue.py"))
+    text = json.dumps([release, arguments], sort_keys=True)
+    return hashlib.sha256(text.encode() + code).hexdigest()
+
+
 class ControlPlane:
     """The control plane of one cloud; its methods are the tasks' work."""
 
@@ -70,12 +81,11 @@ class ControlPlane:
             "placement-api": ("placement schema", "memcached"),
         }
         graph.add("keystone", lambda: self.service(specs["keystone"]), "keystone schema")
-        graph.add("catalogue", lambda: catalogue.ensure(self.layout, self.secrets), "keystone")
         for name, spec in specs.items():
             if name == "keystone":
                 continue
             project = name.split("-")[0]
-            before = wants.get(name, (f"{project} schema", "rabbitmq", "memcached", "catalogue"))
+            before = wants.get(name, (f"{project} schema", "rabbitmq", "memcached", "keystone"))
             graph.add(name, lambda s=spec: self.service(s), *before)  # type: ignore[misc]
 
     def configure(self) -> str:
@@ -204,14 +214,17 @@ class ControlPlane:
         self.wait(spec, "SQL", ready)
         return socket
 
-    def schema(self, project: str) -> None:
-        """Create or upgrade one project's tables and first data."""
+    def schema(self, project: str) -> str:
+        """Create or upgrade one project's tables and first data, unless this very work was done on this data."""
         etc = self.layout.etc(project)
         name = {"glance": "glance-api"}.get(project, project)
         arguments: dict[str, object] = {
             "config": str(etc / f"{name}.conf"),
             "configs": [str(etc / "neutron.conf"), str(etc / "ml2_conf.ini")],
             "password": self.secrets["admin"],
+            "service_password": self.secrets["service"],
+            "users": USERS,
+            "endpoints": [(name, kind, url(self.layout, name) + path) for name, kind, path in ENDPOINTS],
             "url": f"{url(self.layout, 'keystone')}/v3",
             "group": "root" if sys.platform == "linux" else "wheel",
             "cell0": database(self.layout, self.secrets, "nova_cell0"),
@@ -219,8 +232,17 @@ class ControlPlane:
             "transport": transport(self.layout, self.secrets),
             "hosts": list(self.hosts),
         }
+        done, wanted = self._schema_done(project), schema_digest(project, arguments)
+        if done.exists() and done.read_text() == wanted:
+            return "as it was"
         argv = [sys.executable, "-m", "beastack.cloud.schema", project]
         run(argv, SCHEMA_LIMIT, self.layout.log(f"{project}-schema"), json.dumps(arguments))
+        write_private(done, wanted)
+        return "made"
+
+    def _schema_done(self, project: str) -> Path:
+        """What was done to the project's schema; it goes with the databases."""
+        return self.layout.data("mariadb") / f"beastack-{project}-schema"
 
     def service(self, spec: ServiceSpec) -> str:
         """Start one OpenStack service and wait until it serves."""

@@ -11,9 +11,11 @@ import sys
 import warnings
 from typing import Any
 
+from beastack.cloud import schema_catalogue
+
 
 def keystone(arguments: dict[str, Any]) -> None:
-    """Schema, keys, the administrator and the catalogue entry of identity."""
+    """Schema, keys, the administrator, the service users and the catalogue."""
     from keystone.cmd import cli
     from keystone.common import sql
     from keystone.conf import CONF, configure
@@ -34,6 +36,11 @@ def keystone(arguments: dict[str, Any]) -> None:
     for step in steps:
         CONF(step, project="keystone", default_config_files=[arguments["config"]])
         CONF.command.cmd_class.main()
+    from keystone.common import provider_api
+
+    providers = provider_api.ProviderAPIs
+    schema_catalogue.users(providers, arguments["users"], arguments["service_password"])
+    schema_catalogue.endpoints(providers, arguments["endpoints"], "RegionOne")
 
 
 def glance(arguments: dict[str, Any]) -> None:

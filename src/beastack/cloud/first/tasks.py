@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from beastack.cloud import catalogue
+from beastack.cloud import sdk
 from beastack.cloud.first import resources, server
 from beastack.cloud.graph import Graph
 from beastack.cloud.layout import Layout
@@ -31,8 +31,8 @@ class FirstServer:
         agents = [f"bridge-agent-{h}" for h in sorted(self.hosts)]
         computes = [f"nova-compute-{h}" for h in sorted(self.hosts)]
         add("guest image", self._build)
-        add("project", self._making(lambda: resources.ensure_project(self.admin, self.secrets["demo"])), "catalogue")
-        add("image", self._making(self._upload), "guest image", "glance-api", "catalogue")
+        add("project", self._making(lambda: resources.ensure_project(self.admin, self.secrets["demo"])), "keystone")
+        add("image", self._making(self._upload), "guest image", "glance-api", "keystone")
         add("flavors", self._making(lambda: resources.ensure_flavors(self.admin)), "nova-api")
         add("network", self._making(self._network), "neutron-api", "neutron-rpc-server")
         add("security group", self._making(lambda: resources.ensure_group(self.demo)), "project", "neutron-api")
@@ -58,7 +58,7 @@ class FirstServer:
 
     def _connection(self, user: str, project: str) -> Any:
         if not hasattr(self._local, user):
-            setattr(self._local, user, catalogue.connect(self.layout, self.secrets[user], user, project))
+            setattr(self._local, user, sdk.connect(self.layout, self.secrets[user], user, project))
         return getattr(self._local, user)
 
     def _making(self, work: Callable[[], str]) -> Callable[[], str]:
