@@ -6,8 +6,8 @@ marked and still has the kernel's own name is half-made and goes. Names of ours 
 """
 
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from beastack.freebsd.errors import CommandFailed, HostError, NoSuchInterface, NotOurs, UnexpectedOutput
 from beastack.freebsd.host import Host
@@ -16,6 +16,10 @@ from beastack.freebsd.ifnet_read import Interface, get_interface
 GROUP = "beastack"
 # Seconds. Destroying a tap waits for its opener: bhyve must have ended first (shared/freebsd, 13).
 DESTROY_LIMIT = 15.0
+
+
+class Differs(HostError):
+    """The host made something else than it was asked for; it was removed."""
 
 
 def find(host: Host, name: str) -> Interface | None:
@@ -84,16 +88,24 @@ def finish(host: Host, made: str, name: str) -> None:
         raise
 
 
-def ensure(host: Host, kind: str, name: str, description: str, options: Sequence[str] = ()) -> Interface:
+@contextmanager
+def making(host: Host, kind: str, name: str, description: str, options: Sequence[str] = ()) -> Iterator[Interface]:
     """An interface of ours with this name and description; ``options`` count only when it is made now.
 
-    Raises NotOurs when the name is somebody else's.
+    When the body raises a HostError, an interface that was made now is destroyed. Raises NotOurs when the name is
+    somebody else's.
     """
-    interface = find(host, name)
-    if interface is None:
+    found = find(host, name)
+    if found is None:
         finish(host, create(host, kind, options), name)
-        interface = get_interface(host, name)
-    require_mark(interface)
-    if interface.description != description:
-        host.run(["ifconfig", name, "description", description])
-    return interface
+    try:
+        interface = get_interface(host, name) if found is None else found
+        require_mark(interface)
+        if interface.description != description:
+            host.run(["ifconfig", name, "description", description])
+        yield interface
+    except HostError:
+        if found is None:
+            with suppress(HostError):  # the first error is the one to tell
+                discard(host, name)
+        raise

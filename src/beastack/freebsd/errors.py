@@ -247,6 +247,8 @@ _WORDS: tuple[tuple[str, type[CommandFailed]], ...] = (
 # errno's words at the end of what ifconfig(8), route(8) and jail(8) say; elsewhere they may mean something else.
 _ENDS: tuple[tuple[str, str, type[CommandFailed]], ...] = (
     ("ifconfig: ", ": Device not configured", NoSuchInterface),
+    ("vxlan-fdb: ", ": Device not configured", NoSuchInterface),
+    ("vxlan-fdb: ", ": Invalid argument", BadArgument),
     ("ifconfig: ", ": Invalid argument", BadArgument),
     ("route: ", ": Invalid argument", BadArgument),
     ("jail: path ", ": No such file or directory", NoSuchPath),

@@ -24,17 +24,18 @@ def require_ours(host: Host, name: str) -> Interface:
 
 def ensure_bridge(host: Host, name: str, description: str) -> None:
     """A bridge that is up."""
-    if not clone.ensure(host, "bridge", name, description).is_up:
-        host.run(["ifconfig", name, "up"])
+    with clone.making(host, "bridge", name, description) as interface:
+        if not interface.is_up:
+            host.run(["ifconfig", name, "up"])
 
 
 def ensure_tap(host: Host, name: str, description: str, mtu: int) -> None:
     """A tap, up, with ``mtu`` bytes unless it is a bridge member already (the bridge rules its MTU then)."""
-    interface = clone.ensure(host, "tap", name, description)
-    if interface.mtu != mtu and bridge_of(host, name) is None:
-        host.run(["ifconfig", name, "mtu", str(mtu)])
-    if not interface.is_up:
-        host.run(["ifconfig", name, "up"])
+    with clone.making(host, "tap", name, description) as interface:
+        if interface.mtu != mtu and bridge_of(host, name) is None:
+            host.run(["ifconfig", name, "mtu", str(mtu)])
+        if not interface.is_up:
+            host.run(["ifconfig", name, "up"])
 
 
 def ensure_epair(host: Host, name: str, description: str) -> str | None:

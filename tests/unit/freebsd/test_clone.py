@@ -7,6 +7,7 @@ from tests.unit.transcripts import FakeHost
 
 from beastack.freebsd import clone, ifnet
 from beastack.freebsd.errors import (
+    BadArgument,
     CommandFailed,
     CommandTimedOut,
     HostError,
@@ -16,11 +17,16 @@ from beastack.freebsd.errors import (
     NotOurs,
     UnexpectedOutput,
 )
-from beastack.freebsd.host import Completed
+from beastack.freebsd.host import Completed, Host
 
 CREATE = "ifconfig tap create group beastack"
 GONE = ("ifconfig: interface tap1-x does not exist\n", 1)
 LONG = ("ifconfig: ioctl SIOCSIFNAME (set name): File name too long\n", 1)
+
+
+def made(host: Host, kind: str, name: str) -> None:
+    with clone.making(host, kind, name, "d"):
+        pass
 
 
 class Hanging(FakeHost):
@@ -44,7 +50,7 @@ def test_a_name_that_is_too_long() -> None:
         {"ifconfig tap1-x": GONE, CREATE: "tap0\n", "ifconfig tap0 name tap1-x": LONG, "ifconfig tap0 destroy": ""}
     )
     with pytest.raises(NameTooLong):
-        clone.ensure(host, "tap", "tap1-x", "d")
+        made(host, "tap", "tap1-x")
     assert host.ran[-1] == "ifconfig tap0 destroy"
 
 
@@ -54,7 +60,7 @@ def test_a_name_that_is_taken_meanwhile() -> None:
         {"ifconfig tap1-x": GONE, CREATE: "tap0\n", "ifconfig tap0 name tap1-x": taken, "ifconfig tap0 destroy": ""}
     )
     with pytest.raises(InterfaceExists):
-        clone.ensure(host, "tap", "tap1-x", "d")
+        made(host, "tap", "tap1-x")
     assert host.ran[-1] == "ifconfig tap0 destroy"
 
 
@@ -64,7 +70,7 @@ def test_an_interface_that_vanishes_while_it_is_named() -> None:
         {"ifconfig tap1-x": GONE, CREATE: "tap0\n", "ifconfig tap0 name tap1-x": gone, "ifconfig tap0 destroy": gone}
     )
     with pytest.raises(NoSuchInterface):
-        clone.ensure(host, "tap", "tap1-x", "d")
+        made(host, "tap", "tap1-x")
 
 
 @pytest.mark.parametrize("answer", ["", "ta", "tap0 tap1\n", "epair0a\n", "tap0\nand more\n", "tap12345678-90\n"])
@@ -95,7 +101,7 @@ def test_the_first_error_is_told_when_undoing_fails_too() -> None:
         {"ifconfig tap1-x": GONE, CREATE: "tap0\n", "ifconfig tap0 name tap1-x": LONG}, ["ifconfig tap0 destroy"]
     )
     with pytest.raises(NameTooLong):
-        clone.ensure(stuck, "tap", "tap1-x", "d")
+        made(stuck, "tap", "tap1-x")
 
 
 class Leaving(FakeHost):
@@ -132,8 +138,33 @@ def test_somebody_elses_interface_is_left_alone() -> None:
     text = "tap1-x: flags=8802<BROADCAST> metric 0 mtu 1500\n\tgroups: tap\n"
     host = FakeHost({"ifconfig tap1-x": text})
     with pytest.raises(NotOurs):
-        clone.ensure(host, "tap", "tap1-x", "d")
+        made(host, "tap", "tap1-x")
     assert host.ran == ["ifconfig tap1-x"]
+
+
+def test_what_was_made_now_goes_when_it_cannot_be_finished() -> None:
+    shown = "tap1-x: flags=8802<BROADCAST> metric 0 mtu 1500\n\tgroups: tap beastack\n\tdescription: d\n"
+
+    class Named(FakeHost):
+        def run(self, argv, **kw):  # type: ignore[no-untyped-def]
+            done = super().run(argv, **kw)
+            if list(argv[-2:]) == ["name", "tap1-x"]:
+                self.answers["ifconfig tap1-x"] = shown
+            return done
+
+    answers: dict[str, str | tuple[str, int]] = {
+        "ifconfig tap1-x": GONE, CREATE: "tap0\n", "ifconfig tap0 name tap1-x": "", "ifconfig -g bridge": "",
+        "ifconfig tap1-x mtu 70000": ("ifconfig: ioctl SIOCSIFMTU (set mtu): Invalid argument\n", 1),
+        "ifconfig tap1-x destroy": "",
+    }  # fmt: skip
+    new = Named(answers)
+    with pytest.raises(BadArgument):
+        ifnet.ensure_tap(new, "tap1-x", "d", 70000)
+    assert new.ran[-1] == "ifconfig tap1-x destroy"
+    old = FakeHost({**answers, "ifconfig tap1-x": shown})
+    with pytest.raises(BadArgument):
+        ifnet.ensure_tap(old, "tap1-x", "d", 70000)
+    assert "ifconfig tap1-x destroy" not in old.ran
 
 
 @pytest.mark.parametrize("at", range(4))
@@ -149,8 +180,8 @@ def test_a_host_that_goes_away_at_any_step(at: int) -> None:
             return super().run(argv, **kw)
 
     answers: dict[str, str | tuple[str, int]] = {
-        steps[0]: GONE, CREATE: "tap0\n", steps[2]: "tap1-x\n", steps[3]: "", "ifconfig -g beastack": "",
+        steps[0]: GONE, CREATE: "tap0\n", steps[2]: "tap1-x\n", steps[3]: "", "ifconfig -g beastack": "", "ifconfig tap1-x destroy": "",
         "ifconfig tap0 destroy": "",
     }  # fmt: skip
     with pytest.raises(HostError):
-        clone.ensure(Dying(answers, [steps[at]]), "tap", "tap1-x", "d")
+        made(Dying(answers, [steps[at]]), "tap", "tap1-x")
