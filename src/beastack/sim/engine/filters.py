@@ -16,8 +16,12 @@ class Filters:
     def __init__(self, sysctls: Sysctls) -> None:
         self._sysctls = sysctls
 
-    def make_pf(self) -> Any:
-        return importlib.import_module("beastack.sim.pf").Pf()
+    def make_pf(self, vnet: Vnet) -> Any:
+        def groups(name: str) -> list[str]:
+            interface = vnet.find(name)
+            return interface.groups if interface is not None else []
+
+        return importlib.import_module("beastack.sim.pf").Pf(groups)
 
     def make_netgraph(self, vnet: Vnet) -> Any:
         module = importlib.import_module("beastack.sim.netgraph")
@@ -25,8 +29,13 @@ class Filters:
 
     def pf(self, vnet: Vnet) -> Any:
         if vnet.pf is None:
-            vnet.pf = self.make_pf()
+            vnet.pf = self.make_pf(vnet)
         return vnet.pf
+
+    def interfaces_changed(self, vnet: Vnet) -> None:
+        """pf keeps what it worked out for each interface."""
+        if vnet.pf is not None:
+            vnet.pf.interfaces_changed()
 
     def netgraph(self, vnet: Vnet) -> Any:
         if vnet.netgraph is None:

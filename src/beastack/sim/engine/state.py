@@ -131,6 +131,7 @@ class State:
             nd6=traits.nd6,
         )
         vnet.interfaces.append(interface)
+        self.filters.interfaces_changed(vnet)
         return interface
 
     def create(self, kind: Kind, unit: int | None, vnet: Vnet) -> Interface:
@@ -174,11 +175,13 @@ class State:
         vnet = interface.vnet
         vnet.routes = [route for route in vnet.routes if route.interface is not interface]
         vnet.interfaces.remove(interface)
+        self.filters.interfaces_changed(vnet)
 
     # --- changing interfaces -----------------------------------------------------------------------------------------
 
     def changed(self, interface: Interface) -> None:
         """After any change of the model: link-local addresses, the bridge's memory of being up, the Linux device."""
+        self.filters.interfaces_changed(interface.vnet)
         if interface.bridge is not None and interface.administratively_up:
             interface.bridge.was_up = True
         if (
@@ -201,6 +204,7 @@ class State:
     def rename(self, interface: Interface, name: str) -> None:
         old = interface.name
         interface.name = name
+        self.filters.interfaces_changed(interface.vnet)
         self.stacks.sync(interface)
         if interface.kind is Kind.TAP:
             if old != interface.device:

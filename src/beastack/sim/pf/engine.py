@@ -4,7 +4,7 @@ Not simulated: translation (nat, rdr and binat rules load and are listed, packet
 `block return` (the packet is dropped without one), tags beyond one evaluation, states of neighbour discovery.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from beastack.sim.pf import packet as packets
 from beastack.sim.pf.anchors import Anchor
@@ -19,10 +19,16 @@ from beastack.sim.pf.status import Status
 _SYN, _ACK = 0x02, 0x10
 
 
-class Pf:
-    """The packet filter of one network stack."""
+def _driver(ifname: str) -> Collection[str]:
+    """The group that an interface has from its driver, as far as its name tells."""
+    return (ifname.rstrip("0123456789"),)
 
-    def __init__(self) -> None:
+
+class Pf:
+    """The packet filter of one network stack. `groups` tells an interface's groups."""
+
+    def __init__(self, groups: Callable[[str], Collection[str]] = _driver) -> None:
+        self._groups = groups
         self.main = Anchor()
         self.states = States()
         self.status = Status()
@@ -35,10 +41,14 @@ class Pf:
     def enabled(self) -> bool:
         return self.status.enabled
 
-    def changed(self) -> None:
-        """Rules, anchors or skipped interfaces are others than before."""
+    def interfaces_changed(self) -> None:
+        """Interfaces came, went, or are in other groups than before."""
         self._programs.clear()
         self._skipped.clear()
+
+    def changed(self) -> None:
+        """Rules, anchors or skipped interfaces are others than before."""
+        self.interfaces_changed()
         for number, rule in enumerate(self.main.filters):
             if rule.anchor:
                 found = self.main.find(rule.anchor.removesuffix("*"))
@@ -58,7 +68,7 @@ class Pf:
             return True
         skipped = self._skipped.get(ifname)
         if skipped is None:
-            skipped = self._skipped[ifname] = any(on_interface(ifname, one) for one in self.skip)
+            skipped = self._skipped[ifname] = any(on_interface(ifname, one, self._groups(ifname)) for one in self.skip)
         if skipped:
             return True
         self.states.purge(now)
@@ -113,7 +123,7 @@ class Pf:
         where = (ifname, direction, packet.family)
         steps = self._programs.get(where)
         if steps is None:
-            steps = self._programs[where] = program(self.main, *where)
+            steps = self._programs[where] = program(self.main, *where, self._groups(ifname))
         rule = decide(steps, packet)
         self.status.counters["match"] += 1
         if rule is None:

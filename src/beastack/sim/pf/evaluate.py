@@ -4,7 +4,7 @@ A program is the rules that can match on one interface in one direction for one 
 change of the rules, so a host with hundreds of ports costs each frame only its own ports' rules.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from beastack.sim.pf.anchors import Anchor
 from beastack.sim.pf.model import Addr, Port, Rule
@@ -15,9 +15,9 @@ Side = Callable[[bytes], bool]
 _DEPTH = 64
 
 
-def on_interface(ifname: str, wanted: str) -> bool:
+def on_interface(ifname: str, wanted: str, groups: Collection[str]) -> bool:
     """Whether an interface is the named one or of the named group (`lo` is lo0's group)."""
-    return ifname == wanted or (not wanted[-1:].isdigit() and ifname.rstrip("0123456789") == wanted)
+    return ifname == wanted or wanted in groups
 
 
 class Step:
@@ -31,21 +31,24 @@ class Step:
         self.below = below
 
 
-def program(anchor: Anchor, ifname: str, direction: str, family: int, depth: int = 0) -> list[Step]:
+def program(
+    anchor: Anchor, ifname: str, direction: str, family: int, groups: Collection[str], depth: int = 0
+) -> list[Step]:
+    """What is left of the rules for one interface (with its groups), direction and family."""
     steps = []
     for rule in anchor.filters:
         if rule.direction and rule.direction != direction:
             continue
         if rule.af and rule.af != family:
             continue
-        if rule.ifname and on_interface(ifname, rule.ifname) == rule.ifnot:
+        if rule.ifname and on_interface(ifname, rule.ifname, groups) == rule.ifnot:
             continue
         below = None
         if rule.anchor:
             below = []
             if depth < _DEPTH:
                 for child in _called(anchor, rule):
-                    below += program(child, ifname, direction, family, depth + 1)
+                    below += program(child, ifname, direction, family, groups, depth + 1)
             if not below:
                 continue
         steps.append(Step(rule, _test(rule, anchor), below))
