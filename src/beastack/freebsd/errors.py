@@ -140,6 +140,10 @@ class NoSuchPath(CommandFailed):
     """A file, folder or device that a command needs is not there."""
 
 
+class NoSuchSysctl(CommandFailed):
+    """This kernel has no such variable (sysctl(8))."""
+
+
 class ModuleLoaded(CommandFailed):
     """`module already loaded or in kernel` (kldload(8))."""
 
@@ -209,6 +213,7 @@ _WORDS: tuple[tuple[str, type[CommandFailed]], ...] = (
     ("BRDGDADDR: No such file or directory", NoSuchEntry),
     ("SIOCSDRVSPEC: File exists", EntryExists),
     ("SIOCSDRVSPEC: No such file or directory", NoSuchEntry),
+    ("sysctl: unknown oid", NoSuchSysctl),
     ("route already in table", RouteExists),
     ("fib 0: not in table", NoSuchRoute),
     ("route has not been found", NoSuchRoute),
@@ -230,6 +235,7 @@ _WORDS: tuple[tuple[str, type[CommandFailed]], ...] = (
     ("Device busy", DeviceBusy),
     ("Device emulation initialization error", MachineRefused),
     ("unknown device ", MachineRefused),
+    ("RACCT/RCTL", NotSupported),
     ("invalid lpc device configuration", MachineRefused),
     ("no bootrom was configured", MachineRefused),
     ("Error opening bootrom", MachineRefused),

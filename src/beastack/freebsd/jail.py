@@ -1,16 +1,18 @@
 """vnet jails that share the host's file system: where DHCP servers and routers live (jail(8), jls(8), jexec(8))."""
 
-import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 
-from beastack.freebsd.errors import JailExists, NoSuchJail, UnexpectedOutput
+from beastack.freebsd.errors import HostError, JailExists, NoSuchInterface, NoSuchJail, UnexpectedOutput
 from beastack.freebsd.host import Host
 from beastack.freebsd.ifnet import return_from_jail
 from beastack.freebsd.ifnet_read import list_interfaces
+from beastack.freebsd.libxo import rows
 
 # Seconds: removing a jail ends its processes first.
 REMOVE_LIMIT = 30.0
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,13 @@ class Jail:
 
 def parse_jails(text: str, argv: tuple[str, ...] = ("jls",)) -> dict[str, Jail]:
     """``jls --libxo json -n`` by name. Raises UnexpectedOutput."""
-    try:
-        rows = json.loads(text)["jail-information"]["jail"]
-        return {
-            row["name"]: Jail(int(row["jid"]), row["name"], row["host.hostname"], row["vnet"] == "new") for row in rows
-        }
-    except (ValueError, KeyError, TypeError) as e:
-        raise UnexpectedOutput(argv, text, "jls's JSON with jail-information") from e
+    found = {}
+    for row in rows(text, argv, "jail-information", "jail"):
+        jail = Jail(row.number("jid"), row.text("name"), row.text("host.hostname"), row.text("vnet") == "new")
+        if jail.name in found:
+            raise UnexpectedOutput(argv, text, f"one jail called {jail.name}")
+        found[jail.name] = jail
+    return found
 
 
 def list_jails(host: Host) -> dict[str, Jail]:
@@ -40,9 +42,23 @@ def list_jails(host: Host) -> dict[str, Jail]:
     return parse_jails(done.out, done.argv)
 
 
+def check_name(name: str) -> str:
+    """The name itself, or ValueError: the kernel takes a number for a jail's number, a dot for a jail inside another
+    and even a slash (03).
+    """
+    if _NAME.fullmatch(name) is None or name.isdecimal():
+        raise ValueError(f"{name!r} is no name for a jail")
+    return name
+
+
 def ensure_vnet(host: Host, name: str) -> None:
-    """A persistent vnet jail with its loopback up."""
-    if name not in list_jails(host):
+    """A persistent vnet jail with its loopback up; one that was made now and cannot be finished is removed.
+
+    Raises ValueError for a name that is none, UnexpectedOutput when the jail has no network stack of its own.
+    """
+    check_name(name)
+    found = list_jails(host).get(name)
+    if found is None:
         # two callers may meet: the later one finds the jail
         with suppress(JailExists):
             host.run(
@@ -57,7 +73,15 @@ def ensure_vnet(host: Host, name: str) -> None:
                     "allow.raw_sockets",
                 ]
             )
-    host.jail(name).run(["ifconfig", "lo0", "127.0.0.1/8", "up"])
+    elif not found.vnet:
+        raise UnexpectedOutput(["jls"], str(found), f"jail {name} with a network stack of its own")
+    try:
+        host.jail(name).run(["ifconfig", "lo0", "127.0.0.1/8", "up"])
+    except HostError:
+        if found is None:
+            with suppress(HostError):  # the first error is the one to tell
+                host.run(["jail", "-r", name], timeout=REMOVE_LIMIT)
+        raise
 
 
 def remove(host: Host, name: str) -> None:
@@ -68,6 +92,7 @@ def remove(host: Host, name: str) -> None:
         return
     for interface in inside:
         if interface != "lo0":
-            return_from_jail(host, interface, name)
+            with suppress(NoSuchInterface, NoSuchJail):  # it went meanwhile, as the other half of an epair may
+                return_from_jail(host, interface, name)
     with suppress(NoSuchJail):
         host.run(["jail", "-r", name], timeout=REMOVE_LIMIT)

@@ -5,7 +5,7 @@ from beastack.freebsd.host import Host
 
 
 def read(host: Host, name: str) -> str:
-    """One value as text."""
+    """One value as text. Raises NoSuchSysctl."""
     return host.run(["sysctl", "-n", name]).out.strip()
 
 

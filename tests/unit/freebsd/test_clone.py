@@ -180,7 +180,8 @@ def test_a_host_that_goes_away_at_any_step(at: int) -> None:
             return super().run(argv, **kw)
 
     answers: dict[str, str | tuple[str, int]] = {
-        steps[0]: GONE, CREATE: "tap0\n", steps[2]: "tap1-x\n", steps[3]: "", "ifconfig -g beastack": "", "ifconfig tap1-x destroy": "",
+        steps[0]: GONE, CREATE: "tap0\n", steps[2]: "tap1-x\n", steps[3]: "", "ifconfig -g beastack": "",
+        "ifconfig tap1-x destroy": "",
         "ifconfig tap0 destroy": "",
     }  # fmt: skip
     with pytest.raises(HostError):
