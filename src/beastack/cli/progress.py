@@ -51,7 +51,8 @@ class PlainProgress:
 
     def failed(self, task: str, error: str) -> None:
         """A task ended badly."""
-        self._line(f"{task}: FAILED: {error}")
+        # the whole message comes once, at the end
+        self._line(f"{task}: FAILED: {(error.splitlines() or [''])[0]}")
 
     def __enter__(self) -> "PlainProgress":
         return self
@@ -92,7 +93,7 @@ class LiveProgress:
         """A task ended well: its line stays above the live part."""
         with self._lock:
             self.steps[task].seconds = seconds
-        self.console.print(f"[green]✓[/green] {task} [dim]{seconds:5.1f} s {note}[/dim]")
+        self.console.print(f"[green]✓[/green] {task:<26} [dim]{seconds:5.1f} s  {note}[/dim]", highlight=False)
 
     def failed(self, task: str, error: str) -> None:
         """A task ended badly."""
