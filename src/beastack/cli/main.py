@@ -42,7 +42,10 @@ def main() -> None:
         app(prog_name="beastack")
     except CloudError as e:
         typer.echo(f"beastack: {e}", err=True)
-        sys.exit(1)
+        sys.exit(e.status)
+    except KeyboardInterrupt:
+        typer.echo("beastack: interrupted", err=True)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,10 @@ Cloud("main").up(progress)  ->  Outcome(changed, timings, endpoints, not_built)
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +19,7 @@ import psutil
 from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
-from beastack.cloud import credentials, doctor, inventory, layout, sdk, services
+from beastack.cloud import credentials, doctor, failures, inventory, layout, ports, sdk, services, stopping
 from beastack.cloud.bringup import MARK, ControlPlane
 from beastack.cloud.config.common import PORTS, url
 from beastack.cloud.config.identity import ENDPOINTS
@@ -30,6 +28,7 @@ from beastack.cloud.first.tasks import FirstServer
 from beastack.cloud.graph import Graph, Progress, summary
 from beastack.cloud.host import freebsd_release, provider
 from beastack.cloud.layout import Layout
+from beastack.cloud.platform import system
 from beastack.cloud.status import AgentStatus, HostStatus, InstanceStatus, ServiceStatus, Status
 from beastack.cloud.supervisor.client import SupervisorGone, ask
 
@@ -98,12 +97,18 @@ class Cloud:
 
     def up(self, progress: Progress) -> Outcome:
         """Bring everything up; what runs stays as it is. On failure or Ctrl-C everything started is ended."""
-        self.check()
+        with stopping.caught() as stop:
+            self.check()
+            system.ensure_packages(progress, stop)
+            return self._up(progress, stop)
+
+    def _up(self, progress: Progress, stop: stopping.Stop) -> Outcome:
         where = layout.claim(self.name, self.wanted_dir)
         with self._alone(where):
             before = self._pids(where)
             if not before:
                 self._clean(where)
+                ports.check_free(where)
             hosts = self.hosts(where)
             endpoints = {kind: url(where, name) + path for name, kind, path in ENDPOINTS}
             secrets = layout.passwords(where)
@@ -119,17 +124,17 @@ class Cloud:
                     plane.add_host(graph, host, (f"host {host}",))
             first = FirstServer(where, secrets, set(hosts))
             first.add_tasks(graph)
-            stop = threading.Event()
-            previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
             try:
-                graph.run(progress, stop)
-            except BaseException:
+                graph.run(progress, stop, watch=partial(failures.check_disk, where.run_dir))
+            except BaseException as e:
+                error = failures.explain(e, where, graph.failed or "up")
+                if isinstance(e, stopping.Interrupted):
+                    end = "what ran before goes on" if before else "everything that was started has been ended"
+                    error = stopping.Interrupted(f"{stop.signal_name}: {end}", signal_number=stop.number)
                 if not before:
                     progress.start("clean up")
-                    self._end(where)
-                raise
-            finally:
-                signal.signal(signal.SIGTERM, previous)
+                    self._end(where, error)
+                raise error from e
             return Outcome(
                 changed=bool(first.made) or self._pids(where) != before,
                 timings=list(summary(graph.timings)),
@@ -167,15 +172,30 @@ class Cloud:
             layout.release(where)
             shutil.rmtree(where.run_dir)
 
-    def _end(self, where: Layout) -> None:
-        """Ask the supervisor to end all; then end what is left, networks last."""
-        with suppress(SupervisorGone):
-            ask(where.run_dir, {"do": "shutdown"}, SHUTDOWN_LIMIT)
+    def _end(self, where: Layout, because: BaseException | None = None) -> None:
+        """Ask the supervisor to end all; then end what is left, networks last.
+
+        Each step is tried, whatever became of the one before. Raises the first error, ``because`` among its words.
+        """
         lab = provider(where)
-        for host in self.hosts(where):
-            lab.stop(host)
-        self._clean(where)
-        lab.networks_down()
+        steps: list[Callable[[], object]] = [
+            partial(ask, where.run_dir, {"do": "shutdown"}, SHUTDOWN_LIMIT),
+            *(partial(lab.stop, host) for host in self.hosts(where)),
+            partial(self._clean, where),
+            lab.networks_down,
+        ]
+        errors: list[Exception] = []
+        for step in steps:
+            try:
+                step()
+            except SupervisorGone:
+                continue
+            except (CloudError, OSError, psutil.Error) as e:
+                errors.append(e)
+        if errors:
+            first = failures.explain(errors[0], where, "clean up")
+            words = f"{because}\nCleaning up failed, too: {first}" if because else str(first)
+            raise CloudError(words, remedy="./beastack down") from errors[0]
 
     def _clean(self, where: Layout) -> None:
         """End the supervisor and services that an earlier run left (after a kill -9, say).

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pymysql
 
-from beastack.cloud import services, waits
+from beastack.cloud import commands, services, waits
 from beastack.cloud.config import backing, neutron
 from beastack.cloud.config.common import PORTS, database, transport, url
 from beastack.cloud.config.identity import ENDPOINTS, USERS
@@ -31,25 +31,22 @@ MARK = "BEASTACK_CLOUD"
 READY_LIMIT = 90.0
 
 
-def run(argv: list[str], limit: float, log: Path, text: str | None = None) -> None:
-    """Run one command with its words in ``log``; CloudError with their end when it fails."""
+def run(argv: list[str], limit: float, log: Path, text: str | None = None, mark: Path | None = None) -> None:
+    """Run one command with its words in ``log``; CloudError with their end when it fails.
+
+    With ``mark``, the run folder, it is ended by the next ``up`` when this process is killed meanwhile.
+    """
+    again = "mend what the log names, then ./beastack up"
     with log.open("ab") as file:
         try:
-            done = subprocess.run(
-                argv,
-                input=text.encode() if text is not None else None,
-                stdin=subprocess.DEVNULL if text is None else None,
-                stdout=file,
-                stderr=file,
-                timeout=limit,
-                check=False,
-            )
+            done = commands.run(argv, limit, text=text, log=file, env={MARK: str(mark)} if mark else None)
         except subprocess.TimeoutExpired as e:
-            raise CloudError(f"{Path(argv[0]).name} {argv[-1]} did not end within {limit:.0f} s", log=log) from e
+            words = f"{Path(argv[0]).name} {argv[-1]} did not end within {limit:.0f} s"
+            raise CloudError(words, log=log, remedy=again) from e
         except FileNotFoundError as e:
             raise CloudError(f"{argv[0]} is not installed", remedy="./beastack doctor") from e
-    if done.returncode:
-        raise CloudError(f"{' '.join(argv)} failed with status {done.returncode}:\n{tail(log)}", log=log)
+    if done.rc:
+        raise CloudError(f"{' '.join(argv)} failed with status {done.rc}:\n{tail(log)}", log=log, remedy=again)
 
 
 def schema_digest(project: str, arguments: dict[str, object]) -> str:
@@ -190,7 +187,7 @@ class ControlPlane:
                 "--skip-test-db",
                 "--auth-root-authentication-method=socket",
             ]
-            run(argv, 120, log)
+            run(argv, 120, log, mark=self.layout.run_dir)
         spec = backing.mariadb(self.layout)
         self.start(spec)
         socket = str(self.layout.run_dir / "run" / "mariadb.sock")
@@ -236,7 +233,7 @@ class ControlPlane:
         if done.exists() and done.read_text() == wanted:
             return "as it was"
         argv = [sys.executable, "-m", "beastack.cloud.schema", project]
-        run(argv, SCHEMA_LIMIT, self.layout.log(f"{project}-schema"), json.dumps(arguments))
+        run(argv, SCHEMA_LIMIT, self.layout.log(f"{project}-schema"), json.dumps(arguments), self.layout.run_dir)
         write_private(done, wanted)
         return "made"
 

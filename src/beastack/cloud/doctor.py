@@ -118,7 +118,7 @@ def check_packages() -> Finding:
     try:
         missing = detect().missing()
     except PackageError as e:
-        return Finding("packages", "fail", str(e), "see above")
+        return Finding("packages", "fail", e.words, e.remedy)
     if missing:
         return Finding("packages", "warn", "missing: " + ", ".join(missing), "./beastack up installs them (as root)")
     return Finding("packages", "ok", "all installed")

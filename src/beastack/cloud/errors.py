@@ -4,7 +4,9 @@ from pathlib import Path
 
 
 class CloudError(Exception):
-    """A cause in one sentence, the log file that tells more, and the remedy."""
+    """A cause in one sentence, the log file that tells more, the remedy, and the command's exit status."""
+
+    status = 1
 
     def __init__(self, message: str, *, log: Path | None = None, remedy: str = "") -> None:
         super().__init__(message)

@@ -1,6 +1,6 @@
 """A graph of tasks: each starts when those it needs have ended, all others at the same time, in threads.
 
-The first failure stops what has not begun; what runs is waited for (every task bounds its own waits). Durations are
+The first failure stops what has not begun, and asks what runs to stop (``stopping``); it is waited for. Durations are
 kept for the summary.
 """
 
@@ -11,7 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from beastack.cloud.errors import CloudError
+from beastack.cloud import stopping
+from beastack.cloud.stopping import Interrupted
 
 
 class Progress(Protocol):
@@ -57,6 +58,7 @@ class Graph:
 
     tasks: dict[str, Task] = field(default_factory=dict)
     timings: dict[str, Timing] = field(default_factory=dict)
+    failed: str = ""
 
     def add(self, name: str, work: Callable[[], str | None], *needs: str) -> None:
         """Add a task; what it needs must have been added before, so there can be no circle."""
@@ -67,16 +69,26 @@ class Graph:
             raise ValueError(f"task {name!r} needs {unknown[0]!r}, which is not there")
         self.tasks[name] = Task(name, work, needs)
 
-    def run(self, progress: Progress, cancelled: threading.Event | None = None, threads: int = 24) -> None:
-        """Run all tasks. Raises the first error, after the tasks that ran have ended."""
+    def run(
+        self,
+        progress: Progress,
+        cancelled: threading.Event | None = None,
+        threads: int = 24,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run all tasks. Raises the first error, after the tasks that ran have ended; ``failed`` is its task's name.
+
+        ``watch`` is called twice a second or more often; what it raises counts as a failure of the whole.
+        """
         began = time.monotonic()
-        stop = cancelled or threading.Event()
+        stop, halt = cancelled or threading.Event(), threading.Event()
         left = dict(self.tasks)
         ended: set[str] = set()
         running: dict[Future[None], str] = {}
         failure: BaseException | None = None
 
         def one(task: Task) -> None:
+            stopping.bind(halt)
             start = time.monotonic()
             progress.start(task.name)
             note = task.work()
@@ -87,7 +99,10 @@ class Graph:
         with ThreadPoolExecutor(threads, thread_name_prefix="task") as pool:
             try:
                 while left or running:
-                    if failure is None and not stop.is_set():
+                    failure = failure or self._watched(watch)
+                    if failure is not None or stop.is_set():
+                        halt.set()
+                    else:
                         for task in [t for t in left.values() if ended.issuperset(t.needs)]:
                             running[pool.submit(one, left.pop(task.name))] = task.name
                     if not running:
@@ -98,16 +113,24 @@ class Graph:
                         error = future.exception()
                         if error is None:
                             ended.add(name)
-                        else:
+                        elif not isinstance(error, Interrupted):
                             progress.failed(name, str(error))
+                            self.failed = self.failed or name
                             failure = failure or error
             except BaseException:
-                stop.set()
+                halt.set()
                 raise
         if failure is not None:
             raise failure
         if stop.is_set():
-            raise CloudError("interrupted")
+            raise Interrupted
+
+    def _watched(self, watch: Callable[[], None]) -> Exception | None:
+        try:
+            watch()
+        except Exception as error:  # noqa: BLE001 - raised again by run, after the tasks have ended
+            return error
+        return None
 
 
 def summary(timings: Mapping[str, Timing]) -> Sequence[tuple[str, float, float]]:

@@ -10,15 +10,20 @@ from pathlib import Path
 
 import amqp
 
+from beastack.cloud import stopping
 from beastack.cloud.errors import CloudError, tail
 
 
 def until(
     what: str, condition: Callable[[], bool], seconds: float, log: Path | None = None, every: float = 0.05
 ) -> None:
-    """Ask ``condition`` every ``every`` seconds until it holds; CloudError with the log's end after ``seconds``."""
+    """Ask ``condition`` every ``every`` seconds until it holds; CloudError with the log's end after ``seconds``.
+
+    Raises stopping.Interrupted when this thread's work is asked to stop.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
+        stopping.check()
         if time.monotonic() > deadline:
             words = tail(log) if log else ""
             raise CloudError(

@@ -4,7 +4,9 @@ It says beforehand what it will install. Exit status 0 when nothing is missing a
 """
 
 import importlib.util
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 
@@ -17,8 +19,11 @@ def main() -> int:
     packages = importlib.util.module_from_spec(spec)
     sys.modules["packages"] = packages
     spec.loader.exec_module(packages)
+    stopped: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda n, _frame: stopped.append(n))
     try:
-        manager = packages.detect()
+        manager = packages.detect(partial(packages.run, stopped=lambda: bool(stopped)))
         missing = manager.missing()
         if missing:
             print("installing system packages:", ", ".join(missing), flush=True)

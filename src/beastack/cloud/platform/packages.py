@@ -6,8 +6,11 @@ Sources: dpkg-query(1), apt-get(8), pkg(8).
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,11 +48,20 @@ FREEBSD = (
 
 # Seconds: a slow mirror is waited for, a dead one is not.
 INSTALL_LIMIT = 900.0
+LOCK_WAIT = 120
+END_GRACE = 60.0
 QUERY_LIMIT = 30.0
 
 
+AGAIN = "mend what it names (network, disk space, a locked dpkg), and run the same beastack command again"
+
+
 class PackageError(Exception):
-    """A package could not be installed; the text says which command, its last words and what to do."""
+    """A package could not be installed: which command and its last words, and what to do."""
+
+    def __init__(self, words: str, remedy: str) -> None:
+        super().__init__(f"{words}\nRemedy: {remedy}")
+        self.words, self.remedy = words, remedy
 
 
 @dataclass(frozen=True)
@@ -64,24 +76,50 @@ class Answer:
 Runner = Callable[[Sequence[str], float], Answer]
 
 
-def run(argv: Sequence[str], limit: float) -> Answer:
-    """Run one command to its end, at most ``limit`` seconds; raise PackageError when it does not end."""
+def run(argv: Sequence[str], limit: float, stopped: Callable[[], bool] = lambda: False) -> Answer:
+    """Run one command to its end, at most ``limit`` seconds and until ``stopped()``; PackageError when it is ended.
+
+    In a session of its own: Ctrl-C does not tear dpkg out of its work, apt-get is asked to end and may finish a step.
+    """
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    command = " ".join(argv)
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             list(argv),
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-            env=env,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as e:
-        raise PackageError(
-            f"{' '.join(argv)} did not end within {limit:.0f} s. Is the package mirror reachable?"
-        ) from e
-    return Answer(done.returncode, done.stdout, done.stderr)
+    except FileNotFoundError as e:
+        raise PackageError(f"{argv[0]} is not here", f"install {argv[0]}, {AGAIN}") from e
+    deadline = time.monotonic() + limit
+    try:
+        while True:
+            try:
+                out, err = child.communicate(timeout=0.2)
+                return Answer(child.returncode, out, err)
+            except subprocess.TimeoutExpired:
+                if stopped():
+                    raise PackageError(f"{command} was interrupted", f"run it by hand, {AGAIN}") from None
+                if time.monotonic() > deadline:
+                    words = f"{command} did not end within {limit:.0f} s"
+                    raise PackageError(words, f"is the package mirror reachable? {AGAIN}") from None
+    finally:
+        _end(child)
+
+
+def _end(child: "subprocess.Popen[str]") -> None:
+    """Ask it to end and wait; kill it when it does not."""
+    for number, grace in ((signal.SIGTERM, END_GRACE), (signal.SIGKILL, QUERY_LIMIT)):
+        if child.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            child.communicate(timeout=grace)
 
 
 class PackageManager(Protocol):
@@ -98,12 +136,12 @@ class PackageManager(Protocol):
         ...
 
 
-def _fail(argv: Sequence[str], answer: Answer) -> PackageError:
-    words = (answer.err.strip() or answer.out.strip()).splitlines()[-5:]
-    return PackageError(
-        f"{' '.join(argv)} failed with status {answer.rc}:\n  " + "\n  ".join(words) + "\nRemedy: run it by hand, mend"
-        " what it names (network, disk space, a locked dpkg), and run the same beastack command again."
-    )
+def _fail(argv: Sequence[str], answer: Answer, before: Answer | None = None) -> PackageError:
+    """What the command said; apt-get update only warns of a mirror that it cannot reach, and install then suffers."""
+    warned = before.err.strip().splitlines()[-3:] if before else []
+    words = [*warned, *(answer.err.strip() or answer.out.strip()).splitlines()[-5:]]
+    text = f"{' '.join(argv)} failed with status {answer.rc}:\n  " + "\n  ".join(words)
+    return PackageError(text, f"run it by hand, {AGAIN}")
 
 
 class Apt:
@@ -124,13 +162,15 @@ class Apt:
         if not names:
             return
         update = ["apt-get", "-q", "update"]
-        answer = self._run(update, INSTALL_LIMIT)
-        if answer.rc:
-            raise _fail(update, answer)
-        argv = ["apt-get", "-q", "install", "-y", "--no-install-recommends", *names]
+        updated = self._run(update, INSTALL_LIMIT)
+        if updated.rc:
+            raise _fail(update, updated)
+        # another dpkg, an unattended upgrade say, is waited for
+        lock = ["-o", f"DPkg::Lock::Timeout={LOCK_WAIT}"]
+        argv = ["apt-get", "-q", "install", "-y", *lock, "--no-install-recommends", *names]
         answer = self._run(argv, INSTALL_LIMIT)
         if answer.rc:
-            raise _fail(argv, answer)
+            raise _fail(argv, answer, updated)
 
 
 class Pkg:
@@ -154,12 +194,13 @@ class Pkg:
             raise _fail(argv, answer)
 
 
-def detect() -> PackageManager:
+def detect(runner: Runner = run) -> PackageManager:
     """The machine's package manager; PackageError on a system that has neither apt-get nor pkg."""
     if shutil.which("apt-get") and shutil.which("dpkg-query"):
-        return Apt()
+        return Apt(runner=runner)
     if shutil.which("pkg"):
-        return Pkg()
+        return Pkg(runner=runner)
     raise PackageError(
-        "neither apt-get (Debian) nor pkg (FreeBSD) is here: install these yourself: " + ", ".join(DEBIAN)
+        "neither apt-get (Debian) nor pkg (FreeBSD) is here",
+        "use Debian 12 or FreeBSD 14.3 or later, or install these yourself: " + ", ".join(DEBIAN),
     )
