@@ -12,7 +12,7 @@ A, B, C = (bytes.fromhex(f"fa163e00000{n}") for n in (1, 2, 3))
 BROADCAST = b"\xff" * 6
 
 
-@dataclass
+@dataclass(eq=False)
 class Port:
     name: str
     up: bool = True

@@ -43,17 +43,20 @@ class Bridge:
     max_addresses: int = 2000
     timeout: int = 1200
     was_up: bool = False
+    _by_interface: "dict[Interface, Member]" = field(default_factory=dict)
 
     def member(self, interface: "Interface") -> Member | None:
-        return next((member for member in self.members if member.interface is interface), None)
+        return self._by_interface.get(interface)
 
     def add(self, interface: "Interface") -> Member:
         member = Member(interface)
         self.members.insert(0, member)
+        self._by_interface[interface] = member
         return member
 
     def remove(self, member: Member) -> None:
         self.members.remove(member)
+        del self._by_interface[member.interface]
         for mac in [mac for mac, entry in self.table.items() if entry.member is member]:
             del self.table[mac]
 
