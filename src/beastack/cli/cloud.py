@@ -48,13 +48,10 @@ def up(
     if not outcome.changed:
         out.print(f"Cloud {name!r} runs already; nothing was changed.")
     else:
-        table = Table("step", "began, s", "took, s", box=None, pad_edge=False)
-        for task, began, seconds in outcome.timings:
-            table.add_row(task, f"{began:.1f}", f"{seconds:.1f}")
-        out.print(table)
+        out.print("", timings(outcome.timings), "")
     for kind, endpoint in outcome.endpoints.items():
         out.print(f"{kind:10} {endpoint}", highlight=False)
-    out.print(f"Credentials: {cloud.layout().credentials} (clouds.yaml, openrc)", highlight=False)
+    out.print(f"\nCredentials: {cloud.layout().credentials} (clouds.yaml, openrc)", highlight=False)
     if outcome.address:
         out.print(f"Server first: {outcome.address}, a guest on FreeBSD host fbsd1. Reach it by", highlight=False)
         ssh = f"ssh -i {outcome.key} -o StrictHostKeyChecking=accept-new root@{outcome.address}"
@@ -63,6 +60,19 @@ def up(
             out.print(f"  {command}", highlight=False, soft_wrap=True)
     else:
         out.print("Server first is switched off: ./beastack openstack server start first", highlight=False)
+
+
+def timings(rows: list[tuple[str, float, float]], width: int = 44) -> Table:
+    """Every step with its time, and a bar for when it ran; rows are (step, began, seconds)."""
+    table = Table("step", "seconds", "", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    whole = max((began + took for _, began, took in rows), default=0.0) or 1.0
+    for step, began, took in rows:
+        first = round(began / whole * width)
+        last = max(first + 1, round((began + took) / whole * width))
+        table.add_row(step, f"{took:.1f}", " " * first + "━" * (last - first))
+    table.add_row("all", f"{whole:.1f}", "")
+    return table
 
 
 def down(

@@ -1,5 +1,6 @@
 """The commands a newcomer meets first."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -71,3 +72,17 @@ def test_a_failing_check_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> N
 def test_doctor_speaks_json() -> None:
     result = runner.invoke(app, ["doctor", "--json"])
     assert {"subject", "level", "detail", "remedy"} == set(json.loads(result.stdout)[0])
+
+
+def test_the_bars_of_the_steps_show_what_ran_beside_what() -> None:
+    from rich.console import Console
+
+    from beastack.cli.cloud import timings
+
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(timings([("one", 0.0, 5.0), ("two", 5.0, 5.0), ("short", 9.99, 0.0)], width=10))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert lines[1] == "one        5.0  ━━━━━"
+    assert lines[2] == "two        5.0       ━━━━━"
+    assert lines[3].endswith("━")
+    assert lines[4] == "all       10.0"
