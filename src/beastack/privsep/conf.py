@@ -40,6 +40,51 @@ OPTIONS = [
         "metadata_proxy_socket_mode).",
     ),
     cfg.ListOpt(
+        "privsep_callers",
+        default=[],
+        help="Users (names or numbers) whose services may start the privileged side with this file, besides the user "
+        "that it runs as itself. The kernel says who the caller is.",
+    ),
+    cfg.ListOpt(
+        "privsep_contexts",
+        default=["beastack.privsep.context.default"],
+        help="Contexts that may be started with this file. Upstream's contexts with NET_ADMIN or SYS_ADMIN are root's "
+        "rights for their caller (nova.privsep writes any file): name one only when something needs it.",
+    ),
+    cfg.ListOpt(
+        "privsep_entries",
+        default=[],
+        help="What the service of this file may call: modules below beastack.privsep (guests, interfaces, jails, dhcp, "
+        "pf, guard) or single functions of them (interfaces.ensure_tap). Nothing else is served.",
+    ),
+    cfg.StrOpt(
+        "audit_log",
+        default="",
+        help="File for the record of calls, in a folder that only root writes; empty: syslog, facility auth.",
+    ),
+    cfg.StrOpt(
+        "program_path",
+        default="",
+        help="PATH for what the privileged side runs when its caller is another user; empty: FreeBSD's folders.",
+    ),
+    cfg.StrOpt(
+        "confined_path",
+        default="/var/run/beastack-privsep",
+        help="Folder of root's for the roots of the jails of confined contexts.",
+    ),
+    cfg.IntOpt(
+        "confined_devfs_ruleset",
+        default=4711,
+        min=5,
+        max=65535,
+        help="Number of the devfs(8) ruleset of confined contexts; nothing else on the host may use it.",
+    ),
+    cfg.ListOpt(
+        "confined_folders",
+        default=[],
+        help="File systems below / that confined contexts see besides the root file system.",
+    ),
+    cfg.ListOpt(
         "physical_interfaces",
         default=[],
         help="Network cards that may become members of a bridge of ours; nothing else of the host's may.",

@@ -90,6 +90,7 @@ def agent(layout: Layout, secrets: dict[str, str], host: str, helper: str) -> Se
         "proxy_path": str(state / "ns-metadata-proxy"),
         "metadata_socket": socket,
         "physical_interfaces": "em0",
+        "privsep_entries": "interfaces,pf,guard,jails,dhcp",
     }
     for context in CONTEXTS:
         sections[context] = {"helper_command": helper, "thread_pool_size": 4}

@@ -70,7 +70,8 @@ def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, he
         "bootrom": code,
         "bootrom_vars": variables,
         "console_ports": "7000-7999",
-        "physical_interfaces": "em0",
+        # nova-compute plugs taps and runs guests; wiring and filtering are the agents'
+        "privsep_entries": "guests,interfaces.ensure_tap,interfaces.destroy_interface",
     }
     for context in ("beastack_privileged", "nova_sys_admin", "vif_plug_ovs_privileged", "privsep_osbrick"):
         sections[context] = {"helper_command": helper, "thread_pool_size": 4}
