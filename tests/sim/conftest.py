@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
-MANAGEMENT, PROVIDER = "bsmtest", "bsptest"
+from . import replay
+
+# A second run beside this one (another developer on the machine) names its own lab: a letter and an octet
+OWN, OCTET = os.environ.get("BEASTACK_SIM_LAB", ":251").split(":")
+MANAGEMENT, PROVIDER = f"bsmtest{OWN}", f"bsptest{OWN}"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-LAB = Path("/tmp/beastack-sim-tests")
+LAB = Path(f"/tmp/beastack-sim-tests{OWN}")
 
 
 def sim(*arguments: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
@@ -79,8 +83,8 @@ def lab() -> Iterator[None]:
     if os.geteuid() != 0 or not Path("/dev/net/tun").exists():
         pytest.skip("needs root and /dev/net/tun")
     _clean()
-    sim("net", "up", "--name", MANAGEMENT, "--address", "100.64.251.1/24")
-    sim("net", "up", "--name", PROVIDER, "--address", "198.18.251.1/24")
+    sim("net", "up", "--name", MANAGEMENT, "--address", f"100.64.{OCTET}.1/24")
+    sim("net", "up", "--name", PROVIDER, "--address", f"198.18.{OCTET}.1/24")
     yield
     _clean()
 
@@ -103,4 +107,9 @@ def make_host(lab: None) -> Iterator[Callable[..., Host]]:
 
 @pytest.fixture
 def host(make_host: Callable[..., Host]) -> Host:
-    return make_host("fbsd1", f"vtnet0={MANAGEMENT}:100.64.251.11/24", f"em0={PROVIDER}")
+    return make_host("fbsd1", f"vtnet0={MANAGEMENT}:100.64.{OCTET}.11/24", f"em0={PROVIDER}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if replay.REPORT:
+        terminalreporter.write_line("\n" + replay.report())

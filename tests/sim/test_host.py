@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from .conftest import MANAGEMENT, PROVIDER, Host, sim, until
+from .conftest import MANAGEMENT, OCTET, PROVIDER, Host, sim, until
 
 pytestmark = pytest.mark.root
 
@@ -56,11 +56,11 @@ def test_a_limit_of_addresses_stops_a_forged_source(host: Host) -> None:
 
 def test_em0_is_a_cable_into_the_provider_network(host: Host) -> None:
     host.ok(TWO_JAILS)
-    host.ok("ifconfig brq addm em0; jexec vm1 ifconfig epair0b inet 198.18.251.50/24")
-    host.ok("jexec vm1 ping -c 1 -t 3 198.18.251.1")
-    done = subprocess.run(["ping", "-c", "1", "-w", "3", "198.18.251.50"], capture_output=True, timeout=10)
+    host.ok(f"ifconfig brq addm em0; jexec vm1 ifconfig epair0b inet 198.18.{OCTET}.50/24")
+    host.ok(f"jexec vm1 ping -c 1 -t 3 198.18.{OCTET}.1")
+    done = subprocess.run(["ping", "-c", "1", "-w", "3", f"198.18.{OCTET}.50"], capture_output=True, timeout=10)
     assert done.returncode == 0
-    done = subprocess.run(["ping", "-c", "1", "-w", "3", "100.64.251.11"], capture_output=True, timeout=10)
+    done = subprocess.run(["ping", "-c", "1", "-w", "3", f"100.64.{OCTET}.11"], capture_output=True, timeout=10)
     assert done.returncode == 0
 
 
@@ -145,7 +145,7 @@ def test_what_is_not_simulated_is_refused(host: Host) -> None:
 
 
 def test_start_is_idempotent_and_survives_kill(make_host: Callable[..., Host]) -> None:
-    nics = (f"vtnet0={MANAGEMENT}:100.64.251.13/24", f"em0={PROVIDER}")
+    nics = (f"vtnet0={MANAGEMENT}:100.64.{OCTET}.13/24", f"em0={PROVIDER}")
     before = _links()
     host = make_host("fbsd9", *nics)
     pid = json.loads((host.directory / "engine.json").read_text())["pid"]

@@ -25,7 +25,7 @@ class Filters:
 
     def make_netgraph(self, vnet: Vnet) -> Any:
         module = importlib.import_module("beastack.sim.netgraph")
-        return module.Netgraph(lambda: [interface.name for interface in vnet.interfaces])
+        return module.Netgraph(lambda: [one.name for one in vnet.interfaces if one.mac is not None])
 
     def pf(self, vnet: Vnet) -> Any:
         if vnet.pf is None:

@@ -175,6 +175,8 @@ class State:
         vnet = interface.vnet
         vnet.routes = [route for route in vnet.routes if route.interface is not interface]
         vnet.interfaces.remove(interface)
+        if vnet.netgraph is not None:
+            vnet.netgraph.interface_gone(interface.name)
         self.filters.interfaces_changed(vnet)
 
     # --- changing interfaces -----------------------------------------------------------------------------------------
@@ -204,6 +206,8 @@ class State:
     def rename(self, interface: Interface, name: str) -> None:
         old = interface.name
         interface.name = name
+        if interface.vnet.netgraph is not None:
+            interface.vnet.netgraph.rename(old, name)
         self.filters.interfaces_changed(interface.vnet)
         self.stacks.sync(interface)
         if interface.kind is Kind.TAP:
@@ -221,8 +225,7 @@ class State:
         interface.inet, interface.inet6 = [], []
         interface.nd6 = TRAITS[interface.kind].nd6
         interface.groups = list(TRAITS[interface.kind].groups)
-        if vnet.find(interface.name) is not None:
-            interface.name = interface.device
+        # when a jail ends, a name may come home that is taken there: then there are two of it (08)
         interface.vnet = vnet
         vnet.interfaces.append(interface)
         self.changed(interface)

@@ -26,6 +26,15 @@ _BRIDGE = {
     "pfil_bridge": "0",
     "pfil_onlyip": "1",
 }
+_PF = {
+    "default_to_drop": "0",
+    "filter_local": "0",
+    "rule_tag_hashsize": "128",
+    "request_maxcount": "65535",
+    "udpendpoint_hashsize": "32768",
+    "source_nodes_hashsize": "32768",
+    "states_hashsize": "131072",
+}
 _WRITABLE = {f"net.link.bridge.{name}" for name in _BRIDGE} | {
     "net.link.tap.up_on_open",
     "net.link.tap.user_open",
@@ -128,6 +137,8 @@ class Sysctls:
             "net.inet.ip.redirect": "1",
             "net.inet.tcp.blackhole": "0",
             "net.inet.udp.blackhole": "0",
+            "net.inet6.ip6.accept_rtadv": "0",
+            **{f"net.pf.{name}": value for name, value in _PF.items()},
         }
 
     def names(self) -> list[str]:
@@ -143,6 +154,8 @@ class Sysctls:
         if name in _COMPUTED:
             return _COMPUTED[name]()
         if name.startswith("hw.vmm.") and "vmm" not in self.modules:
+            return None
+        if name.startswith("net.pf.") and "pf" not in self.modules:
             return None
         return self.values.get(name)
 

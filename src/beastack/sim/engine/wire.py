@@ -84,8 +84,16 @@ class Wire:
             self._bridge_output(interface.bridge, frame, header)
         elif interface.member_of is not None and interface.member_of.interface.up:
             self._bridge_output(interface.member_of, frame, header)
-        else:
+        elif self._own_frame_passes(interface, frame):
             self.depart(interface, frame, header)
+
+    def _own_frame_passes(self, interface: Interface, frame: bytes) -> bool:
+        """ng_ether's `upper` hook sees what the interface's own stack sends; not what a bridge forwards (06)."""
+        guard = interface.vnet.netgraph
+        if guard is None or guard.upper_out(interface.name, frame):
+            return True
+        self.dropped += 1
+        return False
 
     def arrive(self, interface: Interface, frame: bytes, header: bytes) -> None:
         """A frame came from the wire (or the guest) of this interface."""
@@ -109,10 +117,6 @@ class Wire:
     def depart(self, interface: Interface, frame: bytes, header: bytes) -> None:
         """A frame leaves by this interface's wire."""
         if not interface.up:
-            self.dropped += 1
-            return
-        guard = interface.vnet.netgraph
-        if guard is not None and not guard.upper_out(interface.name, frame):
             self.dropped += 1
             return
         if interface.kind is Kind.EPAIR and interface.peer is not None:

@@ -19,7 +19,7 @@ from beastack.sim.host.stop import remove_leftovers
 from beastack.sim.linux.commands import CommandFailed, ip
 from beastack.sim.linux.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, unshare
 from beastack.sim.linux.tuntap import open_tap
-from beastack.sim.programs.registry import installed
+from beastack.sim.programs.registry import CLIENT_SIDE, LAUNCHED, installed
 
 START_LIMIT = 15.0
 
@@ -202,16 +202,15 @@ def _install_programs(directory: Path) -> None:
     folder.mkdir(mode=0o755)
     source = Path(__file__).resolve().parent.parent / "client"
     interpreter = os.path.realpath(sys.executable)
-    for script in ("client", "daemon"):
+    for script in sorted({"client", *CLIENT_SIDE.values()}):
         text = (source / f"{script}.py").read_text()
         path = folder / f".{script}"
         path.write_text(f"#!{interpreter} -ISs\n{text}")
         path.chmod(0o755)
-    for program in ("bhyve", "bhyvectl"):
+    for program, module in LAUNCHED.items():
         path = folder / program
-        module = "main" if program == "bhyve" else "bhyvectl"
-        path.write_text(f'#!/bin/sh\nexec {sys.executable} -m beastack.sim.bhyve.{module} "$@"\n')
+        path.write_text(f'#!/bin/sh\nexec {sys.executable} -m beastack.sim.{module} "$@"\n')
         path.chmod(0o755)
     for program in installed():
-        if program not in ("bhyve", "bhyvectl"):
-            (folder / program).symlink_to(".daemon" if program == "daemon" else ".client")
+        if program not in LAUNCHED:
+            (folder / program).symlink_to(f".{CLIENT_SIDE.get(program, 'client')}")

@@ -40,7 +40,13 @@ def _rows(vnet: Vnet) -> list[_Row]:
             continue
         left = max(0, int(LIFETIME - entry.age)) if entry.mac else 0
         rows.append(_Row(str(entry.address), mac_text(entry.mac), found.name, entry.permanent, left))
-    return rows
+    return sorted(rows, key=_bucket)
+
+
+def _bucket(row: _Row) -> int:
+    """The kernel keeps its entries in 32 lists, by the address's bytes (IN_LLTBL_HASH)."""
+    one, two, three, four = ipaddress.IPv4Address(row.address).packed
+    return (one ^ two ^ three ^ four) & 31
 
 
 def run(request: Request) -> Reply:

@@ -29,6 +29,9 @@ FILES: dict[str, tuple[str, ...]] = {
     "mac_do": ("mac_do",),
 }
 
+# modules that make a node in /dev; it is only there to be seen
+_NODES = {"vmm": "vmmctl", "pf": "pf"}
+
 
 def _file(name: str) -> str:
     return name.rsplit("/", 1)[-1].removesuffix(".ko")
@@ -71,9 +74,8 @@ def _load(request: Request, name: str) -> None:
     loaded.add(name)
     if name.startswith("ng_"):
         loaded.add("netgraph")
-    if name == "vmm":
-        node = Path("/dev/vmmctl")
-        node.touch(0o600)
+    if name in _NODES:
+        Path("/dev", _NODES[name]).touch(0o600)
 
 
 def kldunload(request: Request) -> Reply:
@@ -89,8 +91,8 @@ def kldunload(request: Request) -> Reply:
         if name in ("pf", "netgraph", "ng_ether", "ng_bpf", "if_bridge", "if_epair"):
             raise Failed("kldunload: can't unload file: Device busy")
         request.state.sysctls.modules.discard(name)
-        if name == "vmm":
-            Path("/dev/vmmctl").unlink(missing_ok=True)
+        if name in _NODES:
+            Path("/dev", _NODES[name]).unlink(missing_ok=True)
     return Reply()
 
 

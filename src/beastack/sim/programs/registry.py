@@ -2,7 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 
-from beastack.sim.programs import arp, filters, ifconfig, jail, jls, kld, netstat, ping, route, sysctl, system, taps
+from beastack.sim.programs import (
+    arp,
+    filters,
+    ifconfig,
+    jail,
+    jls,
+    kld,
+    netstat,
+    processes,
+    route,
+    sysctl,
+    system,
+    taps,
+    wrapped,
+)
 from beastack.sim.programs.base import Reply, Request
 
 Program = Callable[[Request], Reply | Awaitable[Reply]]
@@ -22,18 +36,30 @@ PROGRAMS: dict[str, Program] = {
     "kldunload": kld.kldunload,
     "hostname": system.hostname,
     "uname": system.uname,
-    "ping": ping.run,
-    "ping6": ping.run,
+    "pgrep": processes.grep,
+    "pkill": processes.grep,
+    "sockstat": processes.sockstat,
+    "tcpdump": wrapped.become,
+    "nc": wrapped.become,
+    "jot": wrapped.jot,
     "pfctl": filters.pfctl,
     "ngctl": filters.ngctl,
     "@ping": taps.hello,
     "@tap-open": taps.tap_open,
 }
 
-# Programs that run wholly on the caller's side, as scripts or through a launcher
-CLIENT_SIDE = ("daemon", "bhyve", "bhyvectl")
+# Programs that run wholly on the caller's side: the script in client/
+CLIENT_SIDE = {"daemon": "daemon", "dd": "dd", "ping": "ping", "ping6": "ping", "time": "timed"}
+# and those that are modules below beastack.sim
+LAUNCHED = {
+    "bhyve": "bhyve.main",
+    "bhyvectl": "bhyve.bhyvectl",
+    "mdconfig": "mdconfig",
+    "zfs": "zfs.main",
+    "zpool": "zfs.pool",
+}
 
 
 def installed() -> list[str]:
     """The names that DIR/bin offers."""
-    return sorted([*(name for name in PROGRAMS if not name.startswith("@")), *CLIENT_SIDE])
+    return sorted([*(name for name in PROGRAMS if not name.startswith("@")), *CLIENT_SIDE, *LAUNCHED])

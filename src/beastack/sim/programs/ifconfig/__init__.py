@@ -1,6 +1,7 @@
 """Owns ifconfig(8): its options, its forms (list, show, create, destroy, change) and their order of work."""
 
 import asyncio
+import itertools
 import re
 import time
 
@@ -126,7 +127,8 @@ def _survey(options: _Options, vnet: Vnet) -> str:
             found = [interface for interface in found if interface.inet6]
         elif family is not None:
             found = [interface for interface in found if interface.mac is not None]
-        return " ".join(interface.name for interface in found) + "\n"
+        # two neighbours of one name are printed as one
+        return " ".join(name for name, _same in itertools.groupby(interface.name for interface in found)) + "\n"
     if options.group is not None and not options.all:
         return "".join(f"{interface.name}\n" for interface in found)
     now = time.monotonic()

@@ -1,0 +1,33 @@
+"""What of the recorded cases is not compared, each with its reason; shared by all replays. Keep it short."""
+
+import re
+from dataclasses import dataclass
+
+LINUX = "Linux's own program answers, its words are not FreeBSD's"
+TIMING = "how long a command took is the machine's affair"
+
+
+@dataclass(frozen=True)
+class Exempt:
+    """Lines that match are not compared. In a `.cmds` case the pattern is held against the command."""
+
+    pattern: re.Pattern[str]
+    reason: str
+
+
+def _all(*pairs: tuple[str, str]) -> list[Exempt]:
+    return [Exempt(re.compile(pattern), reason) for pattern, reason in pairs]
+
+
+EXEMPT: dict[str, list[Exempt]] = {
+    "01-interfaces": _all((r"^ls ", LINUX)),
+    "02-bridge-vlan": _all((r"vlan|epair0b\.200", "vlan(4) is not simulated")),
+    "03-jails": _all((r"^ls |pgrep|ps -ax|mount -t", LINUX)),
+    "10-bhyve": _all(
+        (r"^kldload vmm|hw\.vmm|^ls -ld /dev/vmm", "the recorded machine's processor had no virtualisation; 13's has"),
+        (r"^ls /usr/local/share/uefi-firmware", "the machine's own folder, shared with the host"),
+        (r"nmdm7", "a pair is made by bhyve alone: Linux has no device that comes to be by being opened"),
+    ),
+    "11-zfs": _all((r"^cp --help", LINUX)),
+    "08-router": _all((r"/dev/pf$", LINUX)),
+}
