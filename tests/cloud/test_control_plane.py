@@ -69,6 +69,14 @@ def test_what_is_killed_comes_back_by_itself(cloud: str, api: Any, name: str) ->
     assert services()[name]["restarts"] == restarts, "it dies again and again"
 
 
+def test_the_openstack_command_is_the_administrators_whatever_the_shell_says(
+    cloud: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OS_USERNAME", "OS_PROJECT_NAME", "OS_PASSWORD"):
+        monkeypatch.setenv(name, "somebody")
+    assert "first" in beastack("openstack", "--name", NAME, "server", "list", "--all-projects").stdout
+
+
 def test_logs_are_listed_and_shown(cloud: str) -> None:
     assert "nova-compute-fbsd1" in beastack("logs", "--name", NAME).stdout
     assert "started, pid" in beastack("logs", "supervisor", "--name", NAME).stdout

@@ -263,13 +263,14 @@ class Cloud:
         return {path.stem: path for path in sorted((self.layout().run_dir / "log").glob("*.log"))}
 
     def environment(self) -> dict[str, str]:
-        """Variables with which OpenStack's own clients reach this cloud."""
-        return {"OS_CLIENT_CONFIG_FILE": str(self.layout().credentials / "clouds.yaml"), "OS_CLOUD": self.name}
+        """This process's variables, those for OpenStack's clients replaced by this cloud's administrator's."""
+        others = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+        return others | {"OS_CLIENT_CONFIG_FILE": str(self.layout().credentials / "clouds.yaml"), "OS_CLOUD": self.name}
 
     def openstack(self, arguments: list[str]) -> int:
         """Run the OpenStack CLI against this cloud; its exit status."""
         argv = [str(Path(sys.executable).with_name("openstack")), *arguments]
-        return subprocess.run(argv, env={**os.environ, **self.environment()}, check=False).returncode
+        return subprocess.run(argv, env=self.environment(), check=False).returncode
 
     def console(self, server: str) -> int:
         """Attach this terminal to a server's serial console; the attached program's exit status."""
