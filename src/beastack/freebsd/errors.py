@@ -140,6 +140,10 @@ class NoSuchPath(CommandFailed):
     """A file, folder or device that a command needs is not there."""
 
 
+class NoSuchRule(CommandFailed):
+    """No limit, or no process or jail that one could have, fits (rctl(8): ESRCH)."""
+
+
 class NoSuchSysctl(CommandFailed):
     """This kernel has no such variable (sysctl(8))."""
 
@@ -227,6 +231,7 @@ _WORDS: tuple[tuple[str, type[CommandFailed]], ...] = (
     ("dataset does not exist", NoSuchDataset),
     ("could not find any snapshots to destroy", NoSuchDataset),
     (": no such pool", NoSuchDataset),
+    (": parent does not exist", NoSuchDataset),
     (": out of space", OutOfSpace),
     ("to destroy the following datasets:", HasDependants),
     (": not a cloned filesystem", BadArgument),
@@ -259,6 +264,7 @@ _ENDS: tuple[tuple[str, str, type[CommandFailed]], ...] = (
     ("route: ", ": Invalid argument", BadArgument),
     ("jail: path ", ": No such file or directory", NoSuchPath),
     ("kldload: ", ": No such file or directory", NoSuchPath),
+    ("rctl: ", ": No such process", NoSuchRule),
     ("arp: ", "no entry", NoSuchEntry),
     ("ndp: ", "no entry", NoSuchEntry),
 )
