@@ -10,6 +10,7 @@ import typer
 
 ROOT = Path(os.environ.get("BEASTACK_ROOT", Path(__file__).resolve().parents[3]))
 BIN = Path(sys.executable).parent
+TRANSCRIPTS = "tests/sim/test_transcripts.py"
 PARTS = ("lint", "unit", "sim", "cloud", "host")
 
 # Seconds one check or one part's run may take; a hang must not look like work.
@@ -28,8 +29,13 @@ def lint_commands() -> list[list[str]]:
 
 
 def pytest_command(parts: list[str], extra: list[str], host: str) -> list[str]:
-    """One pytest run over the folders of ``parts`` that exist; only tests/host knows ``--host``."""
+    """One pytest run over the folders of ``parts`` that exist; only tests/host knows ``--host``.
+
+    With the suite on a simulated host go the transcripts, whose report says how far it answers like the real one.
+    """
     folders = [str(Path("tests") / p) for p in parts if (ROOT / "tests" / p).is_dir()]
+    if "host" in parts and "sim" not in parts and host.startswith("sim:") and (ROOT / TRANSCRIPTS).exists():
+        folders.append(TRANSCRIPTS)
     target = ["--host", host] if "host" in parts else []
     return [sys.executable, "-m", "pytest", "-q", *folders, *target, *extra]
 

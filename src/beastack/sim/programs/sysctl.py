@@ -4,7 +4,8 @@ from beastack.sim.net.errors import not_simulated
 from beastack.sim.programs.base import Reply, Request
 
 # root in a vnet jail may change what belongs to its own network stack only
-_PER_JAIL = ("net.inet.", "net.inet6.", "net.link.")
+# what each network stack has of its own; tun(4)'s settings are the machine's
+_PER_JAIL = ("net.inet.", "net.inet6.", "net.link.bridge.")
 
 
 def run(request: Request) -> Reply:
