@@ -12,6 +12,7 @@ from uuid import UUID
 
 # FreeBSD's IFNAMSIZ is 16 with the closing NUL.
 _PORT_INTERFACE = re.compile(r"(?:tap|ns-|qr-|qg-)[0-9a-f]{8}-[0-9a-f]{2}")
+_TAP = re.compile(r"tap[0-9a-f]{8}-[0-9a-f]{2}")
 _BRIDGE = re.compile(r"brq[0-9a-f]{8}-[0-9a-f]{2}")
 _NIC = re.compile(r"[a-z][a-z0-9_]{0,9}[0-9]{1,3}")
 _JAIL = re.compile(r"(?:qdhcp|qrouter)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -55,6 +56,11 @@ def interface_name(value: object) -> str:
     return _match(_PORT_INTERFACE, value, "interface")
 
 
+def tap_name(value: object) -> str:
+    """A port's interface on the host: tap and 11 characters of the port's id."""
+    return _match(_TAP, value, "tap")
+
+
 def bridge_name(value: object) -> str:
     """A bridge of ours: brq and 11 characters of a network's id."""
     return _match(_BRIDGE, value, "bridge")
@@ -81,6 +87,15 @@ def table_name(value: object) -> str:
 def description(value: object) -> str:
     """The mark on what we make: beastack:KIND:ID."""
     return _match(_DESCRIPTION, value, "description")
+
+
+def description_of(value: object, kind: str, interface: str) -> str:
+    """The mark of ``interface``: beastack:KIND:UUID, where the interface's name comes from the same UUID."""
+    text = description(value)
+    _, found, whole = text.split(":", 2)
+    if found != kind or uuid(whole)[:11] != interface[3:]:
+        raise Refused(f"description: {text!r} is not that of {interface}")
+    return text
 
 
 def host_name(value: object) -> str:

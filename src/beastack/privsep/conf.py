@@ -87,9 +87,19 @@ OPTIONS = [
     cfg.ListOpt(
         "physical_interfaces",
         default=[],
-        help="Network cards that may become members of a bridge of ours; nothing else of the host's may.",
+        help="Network cards that may become members of a bridge of ours; nothing else of the host's may. CARD=NETWORK, "
+        "with a network's UUID, ties a card to the bridge of that network.",
     ),
 ]
+
+
+def network_cards(section: Any) -> dict[str, str | None]:
+    """Card -> the UUID of the one network that it may serve, or None for any."""
+    found: dict[str, str | None] = {}
+    for item in section.physical_interfaces:
+        card, tied, network = item.partition("=")
+        found[card] = network if tied else None
+    return found
 
 
 def register(conf: Any) -> Any:

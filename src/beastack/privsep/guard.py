@@ -13,7 +13,7 @@ MAX_PAIRS = 256
 @entry
 def set_guard(interface: str, pairs: list[list[str]]) -> None:
     """Let a tap send only as these pairs of MAC and address (or network, or "" for the MAC alone)."""
-    name = checks.interface_name(interface)
+    name = checks.tap_name(interface)
     found = []
     for pair in checks.items(pairs, MAX_PAIRS, "pairs"):
         both = checks.items(pair, 2, "pair")
@@ -31,7 +31,7 @@ def set_guard(interface: str, pairs: list[list[str]]) -> None:
 @entry
 def clear_guard(interface: str) -> None:
     """Let a tap send everything again; no guard is fine."""
-    netgraph.clear_guard(HOST, checks.interface_name(interface))
+    netgraph.clear_guard(HOST, checks.tap_name(interface))
 
 
 @entry

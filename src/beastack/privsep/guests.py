@@ -80,7 +80,7 @@ def check_machine(text: str, uuid: str, folder: Path) -> bhyve.Machine:
     if screen is not None and screen.address != "127.0.0.1":
         _refuse("frame buffer: only on 127.0.0.1")
     for nic in machine.nics:
-        checks.interface_name(nic.tap)
+        checks.tap_name(nic.tap)
     for name in machine.file_paths():
         _check_own_file(Path(name), folder)
     return machine

@@ -10,59 +10,78 @@ from beastack.privsep.context import entry
 HOST = LocalHost()
 
 
-def _member(value: object) -> str:
-    """What may be a bridge's member: an interface of ours, or a network card that the configuration names."""
-    if isinstance(value, str) and value.startswith("tap"):
-        return checks.interface_name(value)
-    return checks.nic_name(value, conf.register(cfg.CONF).physical_interfaces)
+def _card(value: object, bridge: str) -> str:
+    """A network card that the configuration names, and not for another network than this bridge's."""
+    cards = conf.network_cards(conf.register(cfg.CONF))
+    name = checks.nic_name(value, cards)
+    network = cards[name]
+    if network is not None and bridge != f"brq{checks.uuid(network)[:11]}":
+        raise checks.Refused(f"network card: {name} is tied to network {network}, not to {bridge}")
+    return name
 
 
 @entry
 def ensure_bridge(name: str, description: str) -> None:
-    """A bridge brq… that is up, with this description."""
-    ifnet.ensure_bridge(HOST, checks.bridge_name(name), checks.description(description))
+    """A bridge brq… that is up, with this description (beastack:network:UUID)."""
+    name = checks.bridge_name(name)
+    ifnet.ensure_bridge(HOST, name, checks.description_of(description, "network", name))
 
 
 @entry
 def destroy_bridge(name: str) -> None:
-    """Destroy a bridge of ours; gone is fine."""
-    ifnet.destroy(HOST, checks.bridge_name(name))
+    """Destroy a bridge of ours that has no port; gone is fine."""
+    found = ifnet.find(HOST, checks.bridge_name(name))
+    ports = [] if found is None else [m for m in found.members if m.startswith("tap")]
+    if ports:
+        raise checks.Refused(f"bridge: {name} has ports: {', '.join(sorted(ports))}")
+    ifnet.destroy(HOST, name)
 
 
 @entry
 def attach_member(bridge: str, interface: str) -> None:
-    """Make a tap… or an allowed network card a member of a bridge of ours, and bring it up."""
-    member, bridge = _member(interface), checks.bridge_name(bridge)
-    if member not in ifnet.require_ours(HOST, bridge).members:
+    """Make a tap… of ours or an allowed network card a member of a bridge of ours, and bring it up."""
+    bridge = checks.bridge_name(bridge)
+    tap = isinstance(interface, str) and interface.startswith("tap")
+    member = checks.tap_name(interface) if tap else _card(interface, bridge)
+    present = ifnet.require_ours(HOST, bridge).members
+    if tap:
+        ifnet.require_ours(HOST, member)
+    if member not in present:
         ifnet.attach_member(HOST, bridge, member)
     ifnet.set_up(HOST, member)
 
 
 @entry
 def detach_member(bridge: str, interface: str) -> None:
-    """Take a member out of a bridge of ours; gone is fine."""
-    ifnet.detach_member(HOST, checks.bridge_name(bridge), _member(interface))
+    """Take a tap… out of a bridge of ours; gone is fine. A network card leaves with its bridge only."""
+    bridge, tap = checks.bridge_name(bridge), checks.tap_name(interface)
+    if ifnet.find(HOST, bridge) is not None:
+        ifnet.require_ours(HOST, bridge)
+        ifnet.detach_member(HOST, bridge, tap)
 
 
 @entry
 def ensure_tap(name: str, description: str, mtu: int) -> None:
-    """A tap… that is up, with this description and MTU (bytes)."""
-    ifnet.ensure_tap(HOST, checks.interface_name(name), checks.description(description), checks.mtu(mtu))
+    """A tap… that is up, with this description (beastack:port:UUID) and MTU (bytes)."""
+    name = checks.tap_name(name)
+    ifnet.ensure_tap(HOST, name, checks.description_of(description, "port", name), checks.mtu(mtu))
 
 
 @entry
 def destroy_interface(name: str) -> None:
-    """Destroy a tap or epair of ours; gone is fine."""
-    ifnet.destroy(HOST, checks.interface_name(name))
+    """Destroy a tap… of ours, be it tap(4) or epair(4); gone is fine."""
+    ifnet.destroy(HOST, checks.tap_name(name))
 
 
 @entry
 def set_mtu(name: str, mtu: int) -> None:
-    """Set the MTU (bytes) of an interface of ours."""
-    ifnet.set_mtu(HOST, checks.interface_name(name), checks.mtu(mtu))
+    """Set the MTU (bytes) of a tap… of ours."""
+    name, mtu = checks.tap_name(name), checks.mtu(mtu)
+    ifnet.require_ours(HOST, name)
+    ifnet.set_mtu(HOST, name, mtu)
 
 
 @entry
 def set_up(name: str) -> None:
-    """Bring an interface of ours up."""
-    ifnet.set_up(HOST, checks.interface_name(name))
+    """Bring a tap… of ours up."""
+    ifnet.set_up(HOST, ifnet.require_ours(HOST, checks.tap_name(name)).name)

@@ -15,6 +15,8 @@ from beastack.privsep.context import entry, query
 
 HOST = LocalHost()
 PREFIX = "qdhcp-"
+# Jails that this side makes at most; each is a network stack of some megabytes in the kernel.
+MOST_JAILS = 1000
 
 
 def _jail(network_id: object) -> str:
@@ -29,7 +31,22 @@ def _ends(port_id: object) -> tuple[str, str]:
 @entry
 def ensure_dhcp_jail(network_id: str) -> None:
     """The network's jail, with its loopback up."""
-    jail.ensure_vnet(HOST, _jail(network_id))
+    name = _jail(network_id)
+    known = [n for n in jail.list_jails(HOST) if n.startswith(PREFIX)]
+    if name not in known and len(known) >= MOST_JAILS:
+        raise checks.Refused(f"jail: there are {len(known)} already")
+    jail.ensure_vnet(HOST, name)
+
+
+def _destroy_pair(outer: str) -> None:
+    """Destroy a jail's port by its host end; gone is fine.
+
+    A guest's tap has a name of the same form. It is not this agent's, whatever port it names.
+    """
+    found = ifnet.find(HOST, outer)
+    if found is not None and "epair" not in found.groups:
+        raise checks.Refused(f"interface: {outer} is no epair: a guest's, not a jail's")
+    ifnet.destroy(HOST, outer)
 
 
 @entry
@@ -41,7 +58,7 @@ def remove_dhcp_jail(network_id: str) -> None:
     except NoSuchJail:
         return
     for inner in ports:
-        ifnet.destroy(HOST, checks.interface_name(f"tap{inner[3:]}"))
+        _destroy_pair(checks.tap_name(f"tap{inner[3:]}"))
     jail.remove(HOST, name)
 
 
@@ -76,7 +93,7 @@ def ensure_jail_port(network_id: str, port_id: str, mac: str, mtu: int) -> None:
 
 def _make_pair(name: str, outer: str, inner: str, port_id: str) -> None:
     """A pair whose jail end is elsewhere or half-made is made anew: nothing but a crash leaves one."""
-    ifnet.destroy(HOST, outer)
+    _destroy_pair(outer)
     made = ifnet.ensure_epair(HOST, outer, f"beastack:port:{port_id}")
     if made is None:
         raise checks.Refused(f"{outer}: made by somebody else at the same time")
@@ -84,7 +101,7 @@ def _make_pair(name: str, outer: str, inner: str, port_id: str) -> None:
         ifnet.move_to_jail(HOST, made, name)
         ifnet.rename(HOST.jail(name), made, inner)
     except HostError:
-        ifnet.destroy(HOST, outer)
+        _destroy_pair(outer)
         raise
 
 
@@ -92,7 +109,7 @@ def _make_pair(name: str, outer: str, inner: str, port_id: str) -> None:
 def remove_jail_port(network_id: str, port_id: str) -> None:
     """Destroy the port's epair; gone is fine."""
     checks.uuid(network_id)
-    ifnet.destroy(HOST, _ends(port_id)[0])
+    _destroy_pair(_ends(port_id)[0])
 
 
 @query
@@ -109,7 +126,9 @@ def set_jail_addresses(network_id: str, port_id: str, cidrs: list[str]) -> None:
     """Give the port exactly these addresses (``address/length``); link-local IPv6 ones stay."""
     inside, name = HOST.jail(_jail(network_id)), _ends(port_id)[1]
     wanted = {checks.cidr(c) for c in checks.items(cidrs, 256, "addresses")}
-    interface = list_interfaces(inside)[name]
+    interface = ifnet.find(inside, name)
+    if interface is None:
+        raise checks.Refused(f"interface: {name} is not in jail {PREFIX}{network_id}")
     present = {c for c in [*interface.inet, *interface.inet6] if ipaddress.ip_interface(c).ip not in _LINK_LOCAL_6}
     for cidr in sorted(present - wanted):
         ifnet.remove_address(inside, name, cidr)

@@ -26,7 +26,7 @@ def prepare_host() -> list[str]:
 @entry
 def load_port_rules(interface: str, rules: list[dict[str, str | int | bool | list[int] | None]]) -> None:
     """Make these the rules of a tap, with block all behind them; read back and compared. No rule closes the port."""
-    name = checks.interface_name(interface)
+    name = checks.tap_name(interface)
     typed = [from_dict(rule) for rule in checks.items(rules, MAX_RULES, "rules")]
     for rule in typed:
         for table in (rule.source, rule.destination):
@@ -40,7 +40,7 @@ def load_port_rules(interface: str, rules: list[dict[str, str | int | bool | lis
 @entry
 def unload_port(interface: str) -> None:
     """Remove the rules and states of a port that is gone; a tap that is still there is closed instead."""
-    name = checks.interface_name(interface)
+    name = checks.tap_name(interface)
     if ifnet.find(HOST, name) is None:
         pf.unload(HOST, name)
     else:
@@ -85,13 +85,13 @@ def list_tables() -> list[str]:
 @entry
 def kill_states(interface: str) -> None:
     """End every state of a port."""
-    pf.kill_states(HOST, checks.interface_name(interface))
+    pf.kill_states(HOST, checks.tap_name(interface))
 
 
 @entry
 def kill_label_states(interface: str, label: str) -> None:
     """End the states that a port's rules with this label made."""
-    name = checks.interface_name(interface)
+    name = checks.tap_name(interface)
     if not isinstance(label, str) or not label.startswith(f"{name}/"):
         raise checks.Refused(f"label {label!r} is not one of {name}")
     pf.kill_label(HOST, label)
@@ -100,7 +100,7 @@ def kill_label_states(interface: str, label: str) -> None:
 @entry
 def kill_address_states(interface: str, address: str) -> None:
     """End a port's states from and to an address or network."""
-    name = checks.interface_name(interface)
+    name = checks.tap_name(interface)
     text = checks.network(address) if isinstance(address, str) and "/" in address else checks.ip(address)
     pf.kill_address(HOST, name, text)
 

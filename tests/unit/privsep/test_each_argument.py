@@ -49,6 +49,7 @@ GOOD: dict[str, object] = {
     "interfaces.destroy_bridge.name": "brq6f1a4f2e-0c",
     "name": "tap6f1a4f2e-0c",
     "description": f"beastack:port:{UUID}",
+    "interfaces.ensure_bridge.description": f"beastack:network:{UUID}",
     "mac": "fa:16:3e:00:00:01",
     "cidrs": ["10.0.0.1/24"],
     "gateway": "10.0.0.1",
