@@ -47,6 +47,7 @@ class Snapshot:
     nodes: frozenset[str]
     guests: frozenset[str]
     pools: frozenset[str]
+    disks: frozenset[str]
     pf: PfState | None
 
 
@@ -94,9 +95,10 @@ def _sysctl(host: Host, name: str) -> str | None:
     return done.out.strip() if done.rc == 0 else None
 
 
-def _pools(host: Host) -> frozenset[str]:
+def _named(host: Host, *argv: str) -> frozenset[str]:
+    """The names that a listing has; none where there is no such program."""
     try:
-        return frozenset(_lines(host, "zpool", "list", "-H", "-o", "name"))
+        return frozenset(" ".join(_lines(host, *argv)).split())
     except HostError:
         return frozenset()
 
@@ -112,8 +114,9 @@ def take(host: Host) -> Snapshot:
         sysctls={name: _sysctl(host, name) for name in SYSCTLS},
         modules=modules(host),
         nodes=nodes(host),
-        guests=frozenset(_lines(host, "ls", "/dev/vmm")),
-        pools=_pools(host),
+        guests=_named(host, "ls", "/dev/vmm"),
+        pools=_named(host, "zpool", "list", "-H", "-o", "name"),
+        disks=_named(host, "mdconfig", "-l"),
         pf=_pf(host),
     )
 
