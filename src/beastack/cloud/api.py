@@ -91,7 +91,7 @@ class Cloud:
 
     def check(self) -> None:
         """CloudError with the cause and the remedy when this machine cannot run a cloud."""
-        for finding in doctor.examine(self.wanted_dir or layout.DEFAULT_BASE):
+        for finding in doctor.examine(self.wanted_dir or layout.DEFAULT_BASE / self.name):
             if finding.level == "fail":
                 raise CloudError(f"{finding.subject}: {finding.detail}", remedy=finding.remedy)
 

@@ -15,6 +15,7 @@ from beastack.cloud.errors import CloudError
 DEFAULT_BASE = Path("/var/db/beastack" if sys.platform.startswith("freebsd") else "/var/lib/beastack")
 LOCKS = Path("/run/beastack" if Path("/run").is_dir() else "/var/run/beastack")
 MOST_CLOUDS = 250
+LONGEST_FOLDER = 70
 PASSWORDS = ("admin", "demo", "service", "database", "rabbit", "metadata", "cookie")
 
 
@@ -92,14 +93,45 @@ def _locked(locks: Path) -> Iterator[Path]:
 
 def _claims(register: Path) -> dict[str, int]:
     """Which run folder has which index; folders that are gone have none."""
-    if not register.exists():
+    try:
+        found = json.loads(register.read_text())
+        return {folder: int(n) for folder, n in found.items() if Path(folder).is_dir()}
+    except FileNotFoundError:
         return {}
-    return {folder: int(n) for folder, n in json.loads(register.read_text()).items() if Path(folder).is_dir()}
+    except (ValueError, AttributeError, TypeError) as e:
+        words = f"{register}, which index each cloud of this machine has, is damaged: {e}"
+        raise CloudError(words, remedy="remove it when no cloud runs, then ./beastack up") from e
+
+
+def _free_index(taken: set[int], wish: int) -> int:
+    """``wish`` where it is free, else the lowest free one."""
+    if wish not in taken:
+        return wish
+    free = next((n for n in range(MOST_CLOUDS) if n not in taken), None)
+    if free is None:
+        raise CloudError(f"{MOST_CLOUDS} clouds are here already", remedy="./beastack down --name NAME")
+    return free
+
+
+def _recorded(folder: Path) -> int | None:
+    """The index in a folder's cloud.json; None when it has none. CloudError when it cannot be read."""
+    state = folder / "cloud.json"
+    try:
+        return int(json.loads(state.read_text())["index"])
+    except FileNotFoundError:
+        return None
+    except PermissionError as e:
+        raise CloudError(f"{state} is root's", remedy="run the same command as root (su, sudo or doas)") from e
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise CloudError(f"{state} is damaged: {e}", remedy=f"move {folder} away, then ./beastack up") from e
 
 
 def claim(name: str, run_dir: Path | None = None, locks: Path = LOCKS) -> Layout:
     """The cloud's layout, with folders made and an index that no other cloud of this machine has."""
     folder = (run_dir or DEFAULT_BASE / name).absolute()
+    if len(os.fsencode(folder)) > LONGEST_FOLDER:
+        # sun_path has 104 bytes on FreeBSD, and below the folder is run/metadata-HOST.sock
+        raise CloudError(f"{folder} is too long for the sockets in it", remedy=f"at most {LONGEST_FOLDER} bytes")
     try:
         for sub in ("etc", "log", "run/services", "data", "credentials", "hosts"):
             (folder / sub).mkdir(parents=True, exist_ok=True)
@@ -109,10 +141,7 @@ def claim(name: str, run_dir: Path | None = None, locks: Path = LOCKS) -> Layout
             claims = _claims(register)
             index = claims.get(str(folder))
             if index is None:
-                state = folder / "cloud.json"
-                wish = json.loads(state.read_text())["index"] if state.exists() else 0
-                taken = set(claims.values())
-                index = wish if wish not in taken else next(n for n in range(MOST_CLOUDS) if n not in taken)
+                index = _free_index(set(claims.values()), _recorded(folder) or 0)
             claims[str(folder)] = index
             write_private(register, json.dumps(claims))
         write_private(folder / "cloud.json", json.dumps({"name": name, "index": index}))
@@ -124,10 +153,8 @@ def claim(name: str, run_dir: Path | None = None, locks: Path = LOCKS) -> Layout
 def existing(name: str, run_dir: Path | None = None) -> Layout | None:
     """The layout of a cloud that was made before, or None."""
     folder = (run_dir or DEFAULT_BASE / name).absolute()
-    state = folder / "cloud.json"
-    if not state.exists():
-        return None
-    return Layout(name, folder, int(json.loads(state.read_text())["index"]))
+    index = _recorded(folder)
+    return None if index is None else Layout(name, folder, index)
 
 
 def release(layout: Layout, locks: Path = LOCKS) -> None:

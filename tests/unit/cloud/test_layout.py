@@ -56,3 +56,28 @@ def test_private_files_replace_whole(tmp_path: Path) -> None:
     layout.write_private(path, json.dumps(2))
     assert path.read_text() == "2"
     assert [p.name for p in path.parent.iterdir()] == ["secret"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"index": "x"}', '{"name": "a"}'])
+def test_a_damaged_record_is_one_message(tmp_path: Path, text: str) -> None:
+    where = layout.claim("a", tmp_path / "a", tmp_path / "locks")
+    (where.run_dir / "cloud.json").write_text(text)
+    with pytest.raises(CloudError, match="json is damaged"):
+        layout.existing("a", tmp_path / "a")
+    (tmp_path / "locks" / "clouds.json").write_text("{")
+    with pytest.raises(CloudError, match="is damaged"):
+        layout.claim("b", tmp_path / "b", tmp_path / "locks")
+
+
+def test_a_folder_too_deep_for_sockets_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * layout.LONGEST_FOLDER)
+    with pytest.raises(CloudError, match="too long"):
+        layout.claim("a", deep, tmp_path / "locks")
+    assert not deep.exists()
+
+
+def test_when_every_index_is_taken_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "MOST_CLOUDS", 1)
+    layout.claim("a", tmp_path / "a", tmp_path / "locks")
+    with pytest.raises(CloudError, match="1 clouds are here already"):
+        layout.claim("b", tmp_path / "b", tmp_path / "locks")
