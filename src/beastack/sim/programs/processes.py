@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import os
+import pwd
 import re
 import signal
 from collections.abc import Iterator
@@ -146,6 +147,14 @@ def _sockets(pid: int) -> Iterator[_Socket]:
     yield from sorted(found_sockets, key=lambda one: one.fd)
 
 
+def _user(number: int, letters: str) -> str:
+    """The name, or with `-n` the number."""
+    if "n" not in letters:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwuid(number).pw_name
+    return str(number)
+
+
 def sockstat(request: Request) -> Reply:
     """`sockstat -46ln [-j jail]`: who listens."""
     letters, rest, jail = "", list(request.argv), None
@@ -157,7 +166,7 @@ def sockstat(request: Request) -> Reply:
             letters += word[1:]
         else:
             raise not_simulated("sockstat", word)
-    if set(letters) - set("46ln") or "l" not in letters or "n" not in letters:
+    if set(letters) - set("46ln") or "l" not in letters:
         raise not_simulated("sockstat", f"-{letters}: -46ln is")
     families = {"4", "6"} & set(letters) or {"4", "6"}
     out = f"{'USER':<4} {'COMMAND':<10} {'PID':>4} {'FD':<2} PROTO {'LOCAL ADDRESS':<21} {'FOREIGN ADDRESS':<21}\n"
@@ -165,7 +174,7 @@ def sockstat(request: Request) -> Reply:
         for one in _sockets(process.pid):
             if one.kind[-1] in families:
                 out += (
-                    f"{one.user:<4} {process.name:<10} {process.pid:>4} {one.fd:>2} {one.kind:<5} "
+                    f"{_user(one.user, letters):<4} {process.name:<10} {process.pid:>4} {one.fd:>2} {one.kind:<5} "
                     f"{one.local:<21} {one.remote:<21}\n"
                 )
     return Reply(out)
