@@ -1,12 +1,17 @@
 """The program that stands between a guest and the bridge: it passes frames that only this port may send.
 
 Seen from the guest's side (ng_ether's ``lower`` hook, shared/freebsd/15.1/06): the source MAC is an allowed one; in
-ARP the sender is the frame's own MAC with an allowed address, or 0.0.0.0 (a probe); IPv4 comes from an allowed address,
-or from 0.0.0.0 as a DHCP request; IPv6 from an allowed or the MAC's own link-local address, or from :: for duplicate
-address detection and multicast listening; an advertised neighbour is an allowed address. DHCP servers, router
-advertisements and every other ethertype are dropped. ICMPv6 behind extension headers that could hide it is dropped.
+ARP requests and replies the sender is the frame's own MAC with an allowed address, and a probe (from 0.0.0.0) asks for
+an allowed one; IPv4 comes from an allowed address, or from 0.0.0.0 as a DHCP request; IPv6 from an allowed or the MAC's
+own link-local address, or from :: to ask whether an allowed one is taken and to report listening; an advertised
+neighbour is an allowed address. Every other ethertype is dropped, VLAN tags and LLC among them.
 
-Multicast listener reports carry a hop-by-hop header and are let through with it.
+Nobody here is a DHCP server or a router: what goes to a DHCP client's port is dropped whatever port it comes from, as
+clients look at their own port alone, and so are router advertisements. Probes and the questions of duplicate address
+detection are held to allowed addresses because a neighbour that hears one for its own new address gives it up.
+
+What could hide ICMPv6 or a UDP header is dropped: ICMPv6 in fragments, routing and destination options, hop-by-hop
+options but for those of multicast listener reports. A load behind a frame's end drops the frame (bpf(4)).
 """
 
 import ipaddress
@@ -23,6 +28,7 @@ from beastack.freebsd.bpf import (
     LDX_IHL,
     PASS,
     TAX,
+    TXA,
     Assembler,
     BadProgram,
     Instruction,
@@ -114,22 +120,20 @@ def _one_mac(a: Assembler, networks: Sequence[Network]) -> None:
     a.ret(DROP)
 
 
-def _pass_if_four(a: Assembler, offset: int, networks: Sequence[Network]) -> None:
-    """Pass when the address at ``offset`` is in one of ``networks``; else go on."""
-    a.op(LD_W, offset)
+def _pass_if_four(a: Assembler, networks: Sequence[Network]) -> None:
+    """Pass when the address in A is in one of ``networks``; else go on."""
+    a.op(TAX)
     masked = False
     for network in networks:
         if network.prefixlen == 0:
             a.ret(PASS)
-            a.op(LD_W, offset)
-            continue
+            return
         no = a.fresh()
         if masked:
-            a.op(LD_W, offset)
-            masked = False
-        if network.prefixlen < 32:
+            a.op(TXA)
+        masked = network.prefixlen < 32
+        if masked:
             a.op(AND, int(network.netmask))
-            masked = True
         a.if_equal(int(network.network_address), no=no)
         a.ret(PASS)
         a.label(no)
@@ -148,12 +152,18 @@ def _arp(a: Assembler, networks: Sequence[Network]) -> None:
         a.if_equal_x(yes=on)
         a.ret(DROP)
         a.label(on)
-    probe = a.fresh()
+    request, claim = a.fresh(), a.fresh()
+    a.op(LD_H, 20)
+    a.if_equal(1, yes=request)
+    a.need_equal(2)
     a.op(LD_W, 28)
-    a.if_equal(0, no=probe)
-    a.ret(PASS)
-    a.label(probe)
-    _pass_if_four(a, 28, networks)
+    a.goto(claim)
+    a.label(request)
+    a.op(LD_W, 28)
+    a.if_equal(0, no=claim)
+    a.op(LD_W, 38)  # a probe: who is asked for counts
+    a.label(claim)
+    _pass_if_four(a, networks)
     a.ret(DROP)
 
 
@@ -186,13 +196,12 @@ def _ip4(a: Assembler, networks: Sequence[Network]) -> None:
     a.op(LD_H, 20)
     a.if_bits(0x1FFF, yes=sources)
     a.op(LDX_IHL, 14)
-    a.op(LD_H_X, 14)
-    a.if_equal(67, no=sources)
     a.op(LD_H_X, 16)
     a.if_equal(68, no=sources)
     a.ret(DROP)
     a.label(sources)
-    _pass_if_four(a, 26, networks)
+    a.op(LD_W, 26)
+    _pass_if_four(a, networks)
     a.ret(DROP)
 
 
@@ -217,7 +226,7 @@ def _if_six(a: Assembler, offset: int, networks: Sequence[Network], inside: str 
 
 
 def _ip6(a: Assembler, networks: Sequence[Network]) -> None:
-    sources, addressed = a.fresh(), a.fresh()
+    sources, addressed, target = a.fresh(), a.fresh(), a.fresh()
     a.op(LD_W, 50)  # a whole header, or the end
     a.op(LD_B, 14)
     a.op(AND, 0xF0)
@@ -225,15 +234,16 @@ def _ip6(a: Assembler, networks: Sequence[Network]) -> None:
     for offset in (22, 26, 30, 34):
         a.op(LD_W, offset)
         a.if_equal(0, no=addressed)
-    _from_nowhere(a)
+    _from_nowhere(a, target)
     a.label(addressed)
-    _headers(a, networks, sources)
+    _headers(a, sources, target)
+    _target(a, networks, sources, target)
     a.label(sources)
     _if_six(a, 22, networks, None)
     a.ret(DROP)
 
 
-def _from_nowhere(a: Assembler) -> None:
+def _from_nowhere(a: Assembler, target: str) -> None:
     """From :: to multicast: a neighbour solicitation (duplicate address detection) or a listener report."""
     report = a.fresh()
     a.op(LD_H, 38)
@@ -242,10 +252,23 @@ def _from_nowhere(a: Assembler) -> None:
     a.if_equal(_ICMP6, no=report)
     a.op(LD_B, 54)
     a.need_equal(_NS)
-    a.ret(PASS)
+    a.goto(target)
     a.label(report)
     a.need_equal(_HOP_BY_HOP)
     _listener(a, _UNSPECIFIED_LISTENER, None)
+
+
+def _target(a: Assembler, networks: Sequence[Network], sources: str, target: str) -> None:
+    """The target of neighbour discovery is ours, or the frame is dropped; from :: nothing else is looked at."""
+    mine = a.fresh()
+    a.label(target)
+    _if_six(a, 62, networks, mine)
+    a.ret(DROP)
+    a.label(mine)
+    for offset in (22, 26, 30, 34):
+        a.op(LD_W, offset)
+        a.if_equal(0, no=sources)
+    a.ret(PASS)
 
 
 def _listener(a: Assembler, kinds: Sequence[int], inside: str | None) -> None:
@@ -264,7 +287,7 @@ def _listener(a: Assembler, kinds: Sequence[int], inside: str | None) -> None:
         a.goto(inside)
 
 
-def _headers(a: Assembler, networks: Sequence[Network], sources: str) -> None:
+def _headers(a: Assembler, sources: str, target: str) -> None:
     """What is behind the IPv6 header: drop what no guest may send, else go to ``sources``."""
     icmp, udp, fragment, hop = (a.fresh() for _ in range(4))
     a.op(LD_B, 20)
@@ -313,14 +336,11 @@ def _headers(a: Assembler, networks: Sequence[Network], sources: str) -> None:
     a.if_equal(_NA, yes=advertised)
     a.goto(sources)
     a.label(advertised)
-    _if_six(a, 62, networks, sources)
-    a.ret(DROP)
+    a.goto(target)
 
 
 def _no_server(a: Assembler, offset: int, client: str) -> None:
-    """Drop a DHCPv6 server's answer."""
-    a.op(LD_H, offset)
-    a.if_equal(547, no=client)
+    """Drop what goes to a DHCPv6 client."""
     a.op(LD_H, offset + 2)
     a.if_equal(546, no=client)
     a.ret(DROP)

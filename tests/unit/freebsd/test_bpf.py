@@ -40,6 +40,8 @@ def run(program: list[Instruction], p: bytes) -> int:
                 a &= i.k
             case 0x07:
                 x = a
+            case 0x87:
+                a = x
             case 0x05:
                 pc += i.k
             case 0x15:
@@ -71,7 +73,11 @@ def reference(p: bytes, pairs: list[tuple[str, str]]) -> bool:
     if kind == b"\x08\x06":
         if len(body) < 18 or body[:6] != bytes.fromhex("000108000604"):
             return False
-        return body[8:14] == p[6:12] and (body[14:18] == bytes(4) or inside(body[14:18], allowed))
+        if body[8:14] != p[6:12] or body[6:8] not in (b"\0\1", b"\0\2"):
+            return False
+        if body[14:18] == bytes(4):
+            return body[6:8] == b"\0\1" and len(body) >= 28 and inside(body[24:28], allowed)
+        return inside(body[14:18], allowed)
     if kind == b"\x08\x00":
         return four(body, allowed)
     if kind == b"\x86\xdd":
@@ -86,15 +92,12 @@ def four(b: bytes, allowed: list[str]) -> bool:
     fragment = struct.unpack_from("!H", b, 6)[0]
     ports = None
     if b[9] == 17 and not fragment & 0x1FFF:
-        if len(b) < header + 2:
+        if len(b) < header + 4:
             return False
-        source = struct.unpack_from("!H", b, header)[0]
-        if (source == 67 or b[12:16] == bytes(4)) and len(b) < header + 4:
-            return False
-        ports = (source, struct.unpack_from("!H", b, header + 2)[0] if len(b) >= header + 4 else None)
+        ports = struct.unpack_from("!HH", b, header)
     if b[12:16] == bytes(4):
         return b[16:20] == b"\xff" * 4 and not fragment & 0x3FFF and ports == (68, 67)
-    return ports != (67, 68) and inside(b[12:16], allowed)
+    return (ports is None or ports[1] != 68) and inside(b[12:16], allowed)
 
 
 def six(b: bytes, allowed: list[str]) -> bool:
@@ -106,7 +109,8 @@ def six(b: bytes, allowed: list[str]) -> bool:
     if source == bytes(16):
         if target[:2] != b"\xff\x02":
             return False
-        return (kind == 58 and byte(0) == 135) or (kind == 0 and listener in (131, 143))
+        asks = kind == 58 and byte(0) == 135 and len(rest) >= 24 and inside(rest[8:24], allowed)
+        return asks or (kind == 0 and listener in (131, 143))
     if kind == 58:
         if byte(0) in (None, 134):
             return False
@@ -132,11 +136,7 @@ def six(b: bytes, allowed: list[str]) -> bool:
 
 
 def client(udp: bytes) -> bool:
-    """UDP that is no DHCPv6 server's answer and long enough to know."""
-    if len(udp) < 2:
-        return False
-    if udp[:2] != struct.pack("!H", 547):
-        return True
+    """UDP that goes to no DHCPv6 client and is long enough to know."""
     return len(udp) >= 4 and udp[2:4] != struct.pack("!H", 546)
 
 
@@ -158,9 +158,14 @@ def frames(draw: st.DrawFn) -> bytes:
     mac = bytes.fromhex(draw(st.sampled_from([MAC, MAC, OTHER, FOREIGN])).replace(":", ""))
     kind = draw(st.sampled_from(["arp", "ip4", "ip6", "ip6", "other"]))
     if kind == "arp":
-        head = draw(st.sampled_from(["0001080006040001", "0001080006040002", "0006080006040001", "0001080006030001"]))
+        head = draw(
+            st.sampled_from(
+                ["0001080006040001", "0001080006040002", "0001080006040008", "0006080006040001", "0001080006030001"]
+            )
+        )
         sender = draw(st.sampled_from([mac, mac, bytes(6), bytes.fromhex("fa163e000001")]))
-        body = bytes.fromhex(head) + sender + packed(draw(st.sampled_from(SOURCES4))) + bytes(10)
+        body = bytes.fromhex(head) + sender + packed(draw(st.sampled_from(SOURCES4))) + bytes(6)
+        body += packed(draw(st.sampled_from(SOURCES4)))
         ethertype = b"\x08\x06"
     elif kind == "ip4":
         options = draw(st.integers(5, 7))
@@ -187,7 +192,7 @@ def ip6(draw: st.DrawFn) -> bytes:
     header = draw(st.sampled_from([58, 58, 58, 17, 0, 44, 43, 60, 6, 51]))
     icmp = st.sampled_from([128, 130, 131, 132, 133, 134, 135, 136, 136, 143])
     target = packed(draw(st.sampled_from(SOURCES6)))
-    ports = st.sampled_from([(547, 546), (546, 547), (547, 5), (53, 53)])
+    ports = st.sampled_from([(547, 546), (1234, 546), (546, 547), (547, 5), (53, 53)])
     if header == 58:
         rest = bytes([draw(icmp), 0, 0, 0]) + bytes(4) + target
     elif header == 17:
@@ -236,11 +241,114 @@ def test_no_guard_of_these(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_a_mac_alone() -> None:
+    """Without an IPv4 address there is none to ask for."""
     program = guard([(MAC, "")])
-    mac = bytes.fromhex(MAC.replace(":", ""))
-    probe = b"\xff" * 6 + mac + b"\x08\x06" + bytes.fromhex("0001080006040001") + mac + bytes(14)
-    assert run(program, probe)
-    assert not run(program, probe[:28] + b"\x0a\x00\x00\x01" + bytes(10))
+    assert not run(program, arp(MAC, "0.0.0.0", "10.0.0.1"))
+    assert not run(program, arp(MAC, "10.0.0.1", "10.0.0.2"))
+    assert run(program, dad(MAC, link_local(MAC)))
+    assert not run(program, dad(MAC, link_local(OTHER)))
+
+
+def raw(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def arp(mac: str, sender: str, target: str, kind: int = 1) -> bytes:
+    head = b"\xff" * 6 + raw(mac) + b"\x08\x06" + bytes.fromhex("000108000604") + kind.to_bytes(2, "big")
+    return head + raw(mac) + packed(sender) + bytes(6) + packed(target)
+
+
+def ip6_frame(mac: str, source: str, to: str, header: int, rest: bytes) -> bytes:
+    head = b"\x33\x33\0\0\0\1" + raw(mac) + b"\x86\xdd\x60\0\0\0" + struct.pack("!HBB", len(rest), header, 255)
+    return head + packed(source) + packed(to) + rest
+
+
+def dad(mac: str, target: str) -> bytes:
+    return ip6_frame(mac, "::", "ff02::1:ff00:1", 58, bytes([135, 0, 0, 0]) + bytes(4) + packed(target))
+
+
+def udp4(source: str, ports: tuple[int, int], fragment: int = 0, options: int = 0, to: str = "10.0.0.1") -> bytes:
+    head = struct.pack("!BBHHHBBH", 0x45 + options, 0, 0, 0, fragment, 64, 17, 0)
+    rest = packed(source) + packed(to) + bytes(4 * options) + struct.pack("!HH", *ports) + bytes(20)
+    return b"\xff" * 6 + raw(MAC) + b"\x08\x00" + head + rest
+
+
+HOSTILE = {
+    "probes for a neighbour's address": arp(MAC, "0.0.0.0", "10.0.0.77"),
+    "an answer from nowhere": arp(MAC, "0.0.0.0", "10.0.0.5", 2),
+    "ARP in the name of another": arp(MAC, "10.0.0.9", "10.0.0.1"),
+    "ARP's other operations": arp(MAC, "10.0.0.5", "10.0.0.1", 8),
+    "duplicate address detection for a neighbour's": dad(MAC, "2001:db8::77"),
+    "a DHCP answer from port 67": udp4("10.0.0.5", (67, 68)),
+    "a DHCP answer from another port": udp4("10.0.0.5", (1234, 68)),
+    "a DHCP answer behind options": udp4("10.0.0.5", (67, 68), options=10),
+    "a DHCP answer's first fragment": udp4("10.0.0.5", (67, 68), fragment=0x2000),
+    "a DHCP answer from nowhere": udp4("0.0.0.0", (67, 68), to="255.255.255.255"),
+    "a DHCPv6 answer": ip6_frame(MAC, "2001:db8::5", "ff02::1", 17, struct.pack("!HH", 999, 546) + bytes(20)),
+    "a DHCPv6 answer's first fragment": ip6_frame(
+        MAC, "2001:db8::5", "ff02::1", 44, b"\x11\0\0\1" + bytes(4) + struct.pack("!HH", 547, 546) + bytes(20)
+    ),
+    "a router advertisement": ip6_frame(MAC, link_local(MAC), "ff02::1", 58, bytes([134]) + bytes(60)),
+    "one behind hop-by-hop options": ip6_frame(
+        MAC, link_local(MAC), "ff02::1", 0, bytes([58, 0]) + bytes(6) + bytes([134]) + bytes(60)
+    ),
+    "one behind longer hop-by-hop options": ip6_frame(
+        MAC, link_local(MAC), "ff02::1", 0, bytes([58, 1]) + bytes(6) + bytes([131]) + bytes(7) + bytes([134])
+    ),
+    "one behind destination options": ip6_frame(
+        MAC, link_local(MAC), "ff02::1", 60, bytes([58, 0]) + bytes(6) + bytes([134]) + bytes(60)
+    ),
+    "one behind two headers": ip6_frame(
+        MAC, link_local(MAC), "ff02::1", 0, bytes([60, 0]) + bytes(6) + bytes([58, 0]) + bytes(6) + bytes([134])
+    ),
+    "one in an atomic fragment": ip6_frame(
+        MAC, link_local(MAC), "ff02::1", 44, bytes([58]) + bytes(7) + bytes([134]) + bytes(60)
+    ),
+    "a neighbour's advertisement": ip6_frame(
+        MAC, link_local(MAC), "ff02::1", 58, bytes([136, 0, 0, 0]) + bytes(4) + packed("2001:db8::77")
+    ),
+    "an advertisement cut short": ip6_frame(MAC, link_local(MAC), "ff02::1", 58, bytes([136, 0, 0, 0]) + bytes(4)),
+    "a foreign MAC": arp(FOREIGN, "10.0.0.5", "10.0.0.1"),
+    "a VLAN tag": b"\xff" * 6 + raw(MAC) + b"\x81\x00\x00\x05" + arp(MAC, "10.0.0.5", "10.0.0.1")[12:],
+    "two VLAN tags": b"\xff" * 6 + raw(MAC) + b"\x88\xa8\x00\x05\x81\x00\x00\x05\x08\x06" + bytes(28),
+    "LLC with SNAP": b"\xff" * 6 + raw(MAC) + b"\x00\x24\xaa\xaa\x03\0\0\0\x08\x06" + bytes(28),
+    "a bridge's BPDU": b"\x01\x80\xc2\0\0\0" + raw(MAC) + b"\x00\x26\x42\x42\x03" + bytes(35),
+    "IPv4 that says IPv6": udp4("10.0.0.5", (5, 5)).replace(b"\x08\x00\x45", b"\x86\xdd\x45"),
+    "nothing": b"",
+    "half a header": arp(MAC, "10.0.0.5", "10.0.0.1")[:13],
+    "ARP cut short": arp(MAC, "10.0.0.5", "10.0.0.1")[:31],
+    "UDP cut short": udp4("10.0.0.5", (5, 5))[:36],
+}
+HONEST = {
+    "a probe for the own address": arp(MAC, "0.0.0.0", "10.0.0.5"),
+    "an ARP request": arp(MAC, "10.0.0.5", "10.0.0.1"),
+    "an ARP answer": arp(MAC, "10.0.0.5", "10.0.0.1", 2),
+    "duplicate address detection": dad(MAC, "2001:db8::5"),
+    "the same for the link-local address": dad(MAC, link_local(MAC)),
+    "a DHCP request": udp4("0.0.0.0", (68, 67), to="255.255.255.255"),
+    "a DHCP renewal": udp4("10.0.0.5", (68, 67)),
+    "a later fragment": udp4("10.0.0.5", (67, 68), fragment=0x0001),
+    "a DHCPv6 request": ip6_frame(MAC, link_local(MAC), "ff02::1:2", 17, struct.pack("!HH", 546, 547) + bytes(20)),
+    "an advertisement": ip6_frame(
+        MAC, link_local(MAC), "ff02::1", 58, bytes([136, 0, 0, 0]) + bytes(4) + packed("2001:db8::5")
+    ),
+    "a listener report": ip6_frame(
+        MAC, "::", "ff02::16", 0, bytes([58, 0]) + bytes(6) + bytes([143]) + bytes(20)
+    ),
+    "a router solicitation": ip6_frame(MAC, link_local(MAC), "ff02::2", 58, bytes([133]) + bytes(15)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_a_hostile_guest_may_try(what: str) -> None:
+    assert not run(PROGRAM, HOSTILE[what])
+    assert not reference(HOSTILE[what], PAIRS)
+
+
+@pytest.mark.parametrize("what", HONEST)
+def test_what_an_honest_guest_needs(what: str) -> None:
+    assert run(PROGRAM, HONEST[what])
+    assert reference(HONEST[what], PAIRS)
 
 
 def test_everything_allowed() -> None:
