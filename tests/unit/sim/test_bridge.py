@@ -16,6 +16,8 @@ BROADCAST = b"\xff" * 6
 class Port:
     name: str
     up: bool = True
+    mac: bytes | None = None
+    stack: object | None = None
 
 
 @pytest.fixture
@@ -102,3 +104,19 @@ def test_flush_forget_and_removal(bridge: Bridge) -> None:
     assert not bridge.forget(B)
     bridge.remove(a)
     assert not bridge.table
+
+
+def test_own_addresses_are_those_with_a_stack(bridge: Bridge) -> None:
+    ports: Any = {member.interface.name: member.interface for member in bridge.members}
+    assert bridge.own(A) is None
+    ports["a"].mac = ports["b"].mac = A
+    ports["b"].stack = object()
+    bridge.forget_own()
+    assert bridge.own(A) is ports["b"]
+    bridge.interface.mac = A
+    bridge.interface.stack = object()  # type: ignore[assignment]
+    bridge.forget_own()
+    assert bridge.own(A) is bridge.interface
+    bridge.interface.stack = None
+    bridge.remove(next(member for member in bridge.members if member.interface is ports["b"]))
+    assert bridge.own(A) is None

@@ -57,6 +57,7 @@ class Stacks:
 
     def sync(self, interface: Interface) -> None:
         """Bring the device in line with the model, with as few requests as that takes."""
+        _tell_bridges(interface)
         if not needed(interface):
             self.drop(interface)
             return
@@ -70,6 +71,7 @@ class Stacks:
             raise Failed(f"ifconfig: {interface.name}: not simulated: Linux refuses this: {error.strerror}") from error
 
     def drop(self, interface: Interface) -> None:
+        _tell_bridges(interface)
         stack = interface.stack
         if stack is None or stack.fd is None:
             return
@@ -145,6 +147,13 @@ class Stacks:
             if stack is not None and stack.up:
                 # a route whose gateway is not reachable yet comes with a later change
                 _tolerating(errno.ENETUNREACH, vnet.netlink.route_add, route.network, route.gateway, stack.index)
+
+
+def _tell_bridges(interface: Interface) -> None:
+    """Whose frames end on this host may be about to change; nothing is forwarded before it has."""
+    for bridge in (interface.bridge, interface.member_of):
+        if bridge is not None:
+            bridge.forget_own()
 
 
 def _tolerating(number: int, call: Callable[..., None], *arguments: object) -> None:

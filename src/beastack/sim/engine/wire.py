@@ -155,10 +155,10 @@ class Wire:
             self._deliver(bridge.interface, frame, header)
             self._deliver(interface, frame, header)
         else:
-            for own in (bridge.interface, *(one.interface for one in bridge.members)):
-                if own.mac == destination and own.stack is not None:
-                    self._deliver(own, frame, header)
-                    return
+            own = bridge.own(destination)
+            if own is not None:
+                self._deliver(own, frame, header)
+                return
             if destination == bridge.interface.mac:
                 return
         targets = bridge.targets(member, destination, now)

@@ -44,19 +44,36 @@ class Bridge:
     timeout: int = 1200
     was_up: bool = False
     _by_interface: "dict[Interface, Member]" = field(default_factory=dict)
+    _own: "dict[bytes, Interface] | None" = None
 
     def member(self, interface: "Interface") -> Member | None:
         return self._by_interface.get(interface)
+
+    def own(self, mac: bytes) -> "Interface | None":
+        """The bridge or the member that has this address and an IP stack on this host: worked out once, as every
+        frame asks.
+        """
+        if self._own is None:
+            # the bridge itself comes first, then its members in their order
+            candidates = [self.interface, *(member.interface for member in self.members)]
+            self._own = {one.mac: one for one in reversed(candidates) if one.mac is not None and one.stack is not None}
+        return self._own.get(mac)
+
+    def forget_own(self) -> None:
+        """An address, a member or a stack is another than before."""
+        self._own = None
 
     def add(self, interface: "Interface") -> Member:
         member = Member(interface)
         self.members.insert(0, member)
         self._by_interface[interface] = member
+        self.forget_own()
         return member
 
     def remove(self, member: Member) -> None:
         self.members.remove(member)
         del self._by_interface[member.interface]
+        self.forget_own()
         for mac in [mac for mac, entry in self.table.items() if entry.member is member]:
             del self.table[mac]
 
