@@ -262,6 +262,7 @@ def _target(a: Assembler, networks: Sequence[Network], sources: str, target: str
     """The target of neighbour discovery is ours, or the frame is dropped; from :: nothing else is looked at."""
     mine = a.fresh()
     a.label(target)
+    a.op(LD_W, 74)  # a whole target, or the end
     _if_six(a, 62, networks, mine)
     a.ret(DROP)
     a.label(mine)
