@@ -2,6 +2,9 @@
 
 import struct
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from beastack.sim.net.offload import NO_OFFLOAD, ones_sum, plain_frames
 
 
@@ -15,6 +18,15 @@ def _frame(payload: bytes, flags: int = 0x18) -> bytes:
 def _valid(frame: bytes) -> bool:
     segment = frame[34:]
     return ones_sum(segment, ones_sum(frame[26:34], 6 + len(segment))) == 0xFFFF
+
+
+@given(st.binary(max_size=2000), st.integers(0, 0xFFFF))
+def test_the_sum_is_that_of_rfc_1071(data: bytes, start: int) -> None:
+    total = start
+    for at in range(0, len(data), 2):
+        total += int.from_bytes(data[at : at + 2].ljust(2, b"\0"), "big")
+        total = (total & 0xFFFF) + (total >> 16)
+    assert ones_sum(data, start) == total
 
 
 def test_complete_frames_pass_untouched() -> None:

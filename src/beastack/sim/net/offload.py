@@ -5,7 +5,6 @@ behind a datagram socket has none, so there the work is done here.
 """
 
 import struct
-from array import array
 from collections.abc import Iterator
 
 NO_OFFLOAD = bytes(10)
@@ -13,24 +12,21 @@ NEEDS_CSUM = 1
 GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_ECN = 0, 1, 4, 0x80
 
 
-def ones_sum(data: bytes, start: int = 0) -> int:
-    """The 16-bit one's complement sum of `data`, in network order."""
+def ones_sum(data: bytes | memoryview, start: int = 0) -> int:
+    """The 16-bit one's complement sum of `data`, in network order.
+
+    2^16 is 1 modulo 65535, so the sum of the words is the remainder of the whole number: one division in C.
+    """
+    number = int.from_bytes(data, "big")
     if len(data) & 1:
-        data += b"\0"
-    words = array("H", data)
-    total = sum(words)
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    total = ((total & 0xFF) << 8) | (total >> 8)  # array is little-endian on every machine we run on
-    total += start
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
+        number <<= 8
+    number += start
+    return number % 0xFFFF or (0xFFFF if number else 0)
 
 
 def _complete(frame: bytearray, start: int, offset: int) -> None:
     """The field already holds the sum of the pseudo header: summing from `start` on gives the checksum."""
-    value = ~ones_sum(bytes(frame[start:])) & 0xFFFF
+    value = ~ones_sum(frame[start:]) & 0xFFFF
     struct.pack_into("!H", frame, start + offset, value or 0xFFFF)
 
 
@@ -65,25 +61,26 @@ def _segments(frame: bytes, kind: int, size: int, tcp: int) -> Iterator[bytes]:
     else:
         identity = 0
         pseudo = ones_sum(frame[ip + 8 : ip + 40], 6)
+    head, data = bytearray(frame[:payload]), memoryview(frame)
     position, number = payload, 0
     while position < len(frame):
-        chunk = frame[position : position + size]
+        chunk = data[position : position + size]
         last = position + size >= len(frame)
-        out = bytearray(frame[:payload]) + chunk
-        struct.pack_into("!I", out, tcp + 4, (sequence + position - payload) & 0xFFFFFFFF)
+        struct.pack_into("!I", head, tcp + 4, (sequence + position - payload) & 0xFFFFFFFF)
         # FIN and PSH belong to the last segment, CWR to the first
         keep = flags if last else flags & ~0x09
-        out[tcp + 13] = keep if number == 0 else keep & ~0x80
-        length = len(out) - tcp
+        head[tcp + 13] = keep if number == 0 else keep & ~0x80
+        length = payload - tcp + len(chunk)
         if kind == GSO_TCPV4:
-            struct.pack_into("!H", out, ip + 2, len(out) - ip)
-            struct.pack_into("!H", out, ip + 4, (identity + number) & 0xFFFF)
-            struct.pack_into("!H", out, ip + 10, 0)
-            struct.pack_into("!H", out, ip + 10, ~ones_sum(bytes(out[ip:tcp])) & 0xFFFF)
+            head[ip + 10 : ip + 12] = b"\0\0"
+            struct.pack_into("!HH", head, ip + 2, tcp - ip + length, (identity + number) & 0xFFFF)
+            struct.pack_into("!H", head, ip + 10, ~ones_sum(head[ip:tcp]) & 0xFFFF)
         else:
-            struct.pack_into("!H", out, ip + 4, len(out) - ip - 40)
-        struct.pack_into("!H", out, tcp + 16, ones_sum(b"", pseudo + length))
-        _complete(out, tcp, 16)
-        yield bytes(out)
+            struct.pack_into("!H", head, ip + 4, tcp - ip + length - 40)
+        head[tcp + 16 : tcp + 18] = b"\0\0"
+        # the header's length is even, so its sum and the payload's may be added
+        value = ~ones_sum(chunk, ones_sum(head[tcp:], pseudo + length)) & 0xFFFF
+        struct.pack_into("!H", head, tcp + 16, value or 0xFFFF)
+        yield b"".join((head, chunk))
         position += size
         number += 1
