@@ -7,7 +7,6 @@ canonical form, or raises ``Refused``. What a check does not know it refuses.
 import ipaddress
 import re
 from collections.abc import Collection
-from pathlib import Path
 from uuid import UUID
 
 # FreeBSD's IFNAMSIZ is 16 with the closing NUL.
@@ -184,20 +183,3 @@ def items(value: object, most: int, what: str) -> list[object]:
     if not isinstance(value, list | tuple) or len(value) > most:
         raise Refused(f"{what}: a list of at most {most} is wanted")
     return list(value)
-
-
-def own_path(path: Path, root: Path) -> Path:
-    """``path`` when it is ``root`` or below it and neither it nor a folder between is a symbolic link.
-
-    A folder or file that does not exist yet passes: there is nothing to follow.
-    """
-    if not path.is_absolute() or not root.is_absolute() or ".." in path.parts:
-        raise Refused(f"path: {path} is not an absolute one without '..'")
-    if not path.is_relative_to(root):
-        raise Refused(f"path: {path} is not below {root}")
-    for step in [path, *path.parents]:
-        if step.is_symlink():
-            raise Refused(f"path: {step} is a symbolic link")
-        if step == root:
-            break
-    return path

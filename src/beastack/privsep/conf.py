@@ -13,14 +13,14 @@ OPTIONS = [
     cfg.StrOpt("metadata_socket", help="Unix socket of neutron-metadata-agent, which the jails' proxies forward to."),
     cfg.StrOpt(
         "proxy_path",
-        help="Folder of the privileged side's own: configuration of the metadata proxies, pid files of theirs and of "
-        "dnsmasq. Nobody but root should be able to write there.",
+        help="Folder of the privileged side's own: what dnsmasq and the metadata proxies read, their pid files and "
+        "leases. Nobody but root may be able to write there.",
     ),
     cfg.StrOpt(
         "dnsmasq_user",
-        default="root",
-        help="User that dnsmasq becomes after it opened its sockets. With another user than root, the folders above "
-        "dhcp_path must be searchable for it, and new addresses are served after a restart only.",
+        default="nobody",
+        help="User that dnsmasq becomes after it opened its sockets; guests talk to it, so it should not stay root. "
+        "The folders above proxy_path must be searchable for it.",
     ),
     cfg.StrOpt(
         "dnsmasq_config_file",
@@ -35,9 +35,8 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         "proxy_user",
-        default="root",
-        help="User that the metadata proxies become; it must be allowed to connect to metadata_socket (neutron's "
-        "metadata_proxy_socket_mode).",
+        default="",
+        help="User that the metadata proxies become; empty: the owner of metadata_socket, who may connect to it.",
     ),
     cfg.ListOpt(
         "privsep_callers",

@@ -5,6 +5,7 @@ side's own configuration. Starting is ensuring: what runs with the same settings
 runs with others is started anew. Both daemons outlive the agent and this process.
 """
 
+import pwd
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from oslo_config import cfg
 
 from beastack.freebsd import daemons
 from beastack.freebsd.host import LocalHost
-from beastack.privsep import checks, conf, dnsmasq, haproxy
+from beastack.privsep import checks, conf, dnsmasq, handed, haproxy, trust
 from beastack.privsep.checks import Refused
 from beastack.privsep.context import entry, query
 
@@ -21,11 +22,17 @@ HOST = LocalHost()
 START_LIMIT = 30.0
 SYSLOG = (Path("/var/run/log"), Path("/dev/log"))
 
-_LOCKS: dict[str, threading.Lock] = {}
+# Some networks share one: their number does not grow with the names that a caller thinks up.
+_LOCKS = tuple(threading.Lock() for _ in range(64))
+# What the agent writes and dnsmasq reads, and the file that begins the leases (neutron/agent/linux/dhcp.py).
+HANDED = ("host", "addn_hosts", "opts")
+LEASES = "leases"
+MOST_BYTES = 16 * 1024 * 1024
+LONGEST_LINE = 8192
 
 
 def _lock(network_id: str) -> threading.Lock:
-    return _LOCKS.setdefault(network_id, threading.Lock())
+    return _LOCKS[hash(network_id) % len(_LOCKS)]
 
 
 def _configured(name: str) -> Path:
@@ -42,34 +49,39 @@ def _instance(network_id: object, segment: object) -> str:
 
 
 def _own_folder() -> Path:
-    folder = _configured("proxy_path")
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-    return folder
+    return trust.own_folder(_configured("proxy_path"), 0o711)
 
 
 def _pid_file(network_id: object, segment: object) -> Path:
     return _configured("proxy_path") / f"{_instance(network_id, segment)}.dnsmasq.pid"
 
 
-def _folder(network_id: str, segment: int | None) -> Path:
-    """The agent's folder of the network; the files in it that dnsmasq opens must be plain ones."""
+def _dnsmasq_folder(network_id: object, segment: object) -> Path:
+    """Root's folder of what one dnsmasq reads and writes."""
+    return _configured("proxy_path") / f"{_instance(network_id, segment)}.dnsmasq"
+
+
+def _take(network_id: str, segment: int | None, own: Path, running: bool) -> None:
+    """Copy the agent's files to ``own``. Leases are the running dnsmasq's; else the later ones of both.
+
+    Raises Refused when something is not as the agent writes it, before anything is copied.
+    """
     root = _configured("dhcp_path")
-    folder = checks.own_path(root / (network_id if segment is None else f"{segment}/{network_id}"), root)
-    if not folder.is_dir():
-        raise Refused(f"{folder}: there is no such folder")
-    for name in ("host", "addn_hosts", "opts", "leases"):
-        path = folder / name
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise Refused(f"{path}: not a plain file")
-    return folder
+    with handed.folder(root / network_id if segment is None else root / str(segment) / network_id) as inside:
+        found = {name: handed.read(inside, name, MOST_BYTES) for name in (*HANDED, LEASES)}
+    texts = {name: handed.lines(f[0] if f else b"", name, LONGEST_LINE) for name, f in found.items()}
+    trust.own_folder(own, 0o755)
+    for name in HANDED:
+        handed.write(own / name, texts[name], 0o644)
+    leases, theirs = own / LEASES, found[LEASES]
+    if not running and theirs and (not leases.exists() or leases.stat().st_mtime < theirs[1]):
+        handed.write(leases, texts[LEASES], 0o644)
 
 
 def _log_file(network_id: str) -> Path | None:
     if not conf.register(cfg.CONF).dhcp_log_path:
         return None
-    folder = _configured("dhcp_log_path") / network_id
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return folder / "dhcp_dns_log"
+    return trust.own_folder(_configured("dhcp_log_path") / network_id, 0o755) / "dhcp_dns_log"
 
 
 def _inner(value: object) -> str:
@@ -114,11 +126,15 @@ def start_dnsmasq(
     )
     section = conf.register(cfg.CONF)
     config = _configured("dnsmasq_config_file") if section.dnsmasq_config_file else None
-    files = dnsmasq.Files(_folder(network_id, segment), pid_file, _log_file(network_id), config)
+    own = _dnsmasq_folder(network_id, segment)
+    files = dnsmasq.Files(own, pid_file, _log_file(network_id), config)
     argv = dnsmasq.argv(settings, files, section.dnsmasq_user)
     with _lock(network_id):
         _own_folder()
         running = daemons.find(HOST, pid_file, _mark(pid_file))
+        _take(network_id, segment, own, running is not None)
+        if section.dnsmasq_user != "root":
+            trust.searchable(own)
         if running is not None and running[1] == " ".join(argv) and daemons.hang_up(running[0]):
             return "reloaded"
         daemons.end(HOST, pid_file, _mark(pid_file))
@@ -132,10 +148,28 @@ def _mark(pid_file: Path) -> str:
 
 @entry
 def reload_dnsmasq(network_id: str, segment: int | None = None) -> bool:
-    """Let the network's dnsmasq read its files again; False when it does not run."""
+    """Let the network's dnsmasq read the agent's files again; False when it does not run."""
     pid_file = _pid_file(network_id, segment)
-    running = daemons.find(HOST, pid_file, _mark(pid_file))
-    return running is not None and daemons.hang_up(running[0])
+    with _lock(network_id):
+        running = daemons.find(HOST, pid_file, _mark(pid_file))
+        if running is None:
+            return False
+        _take(network_id, segment, _dnsmasq_folder(network_id, segment), running=True)
+        return daemons.hang_up(running[0])
+
+
+@query
+def dnsmasq_leases(network_id: str, segment: int | None = None) -> str:
+    """What dnsmasq has written about its leases; empty when it never ran."""
+    own = _dnsmasq_folder(network_id, segment)
+    if not own.exists():
+        return ""
+    try:
+        with (own / LEASES).open("rb") as file:
+            data = file.read(MOST_BYTES)
+    except FileNotFoundError:
+        return ""
+    return data.decode("utf-8", errors="replace")
 
 
 @entry
@@ -160,6 +194,15 @@ def _proxy_files(network_id: object) -> tuple[Path, Path]:
     return folder / f"{name}.haproxy.cfg", folder / f"{name}.haproxy.pid"
 
 
+def _owner(socket: Path) -> str:
+    """The name of the user whose socket it is, or will be: its folder's, before the agent listens. Raises Refused."""
+    try:
+        uid = (socket if socket.is_socket() else socket.parent).lstat().st_uid
+        return pwd.getpwuid(uid).pw_name
+    except (FileNotFoundError, KeyError):
+        raise Refused(f"{socket}: neither it nor its folder is there, or its owner has no name") from None
+
+
 @entry
 def start_metadata_proxy(network_id: str, ipv6: bool, timeouts: dict[str, int], limits: dict[str, int] | None) -> str:
     """Serve metadata in the network's jail. "started", "restarted" (other settings) or "running"."""
@@ -172,7 +215,7 @@ def start_metadata_proxy(network_id: str, ipv6: bool, timeouts: dict[str, int], 
         limits=None if limits is None else haproxy.numbers(limits, haproxy.LIMITS, "limits"),
         socket=_configured("metadata_socket"),
         pid_file=pid_file,
-        user=section.proxy_user,
+        user=section.proxy_user or _owner(_configured("metadata_socket")),
         log=next((p for p in SYSLOG if p.is_socket()), None),
     ).config()
     with _lock(network_id):
@@ -181,16 +224,9 @@ def start_metadata_proxy(network_id: str, ipv6: bool, timeouts: dict[str, int], 
         if running is not None and config.exists() and config.read_text() == text:
             return "running"
         daemons.end(HOST, pid_file, f"haproxy -f {config}")
-        _write(config, text)
+        handed.write(config, text.encode(), 0o600)
         HOST.jail(f"qdhcp-{network_id}").run(["haproxy", "-f", str(config)], timeout=START_LIMIT)
         return "started" if running is None else "restarted"
-
-
-def _write(path: Path, text: str) -> None:
-    """In one step, so that a crash leaves the old text or the new one."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.replace(path)
 
 
 @entry

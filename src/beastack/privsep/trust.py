@@ -45,7 +45,16 @@ def check_file(path: Path) -> Path:
 
 def own_folder(path: Path, mode: int = 0o700) -> Path:
     """``path`` as a folder of root's, made when it is not there. Raises Refused when it is anybody else's."""
-    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    if not path.exists():
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(mode)  # whatever the umask is
     if not stat.S_ISDIR(check_chain(path).st_mode):
         raise Refused(f"{path}: not a folder")
     return path
+
+
+def searchable(path: Path) -> None:
+    """Every folder from ``/`` to ``path`` may be searched by any user. Raises Refused."""
+    for step in [*reversed(path.parents), path]:
+        if not step.stat().st_mode & stat.S_IXOTH:
+            raise Refused(f"{step}: other users than root cannot search this folder (chmod o+x)")

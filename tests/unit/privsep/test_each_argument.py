@@ -85,8 +85,10 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Sequen
     conf.register(cfg.CONF)
     for option, value in (("dhcp_path", "dhcp"), ("proxy_path", "proxy"), ("metadata_socket", "socket")):
         cfg.CONF.set_override(option, str(tmp_path / value), "beastack")
+    # the tests' own folder is closed to other users
+    cfg.CONF.set_override("dnsmasq_user", "root", "beastack")
     yield commands
-    for option in ("dhcp_path", "proxy_path", "metadata_socket"):
+    for option in ("dhcp_path", "proxy_path", "metadata_socket", "dnsmasq_user"):
         cfg.CONF.clear_override(option, "beastack")
 
 

@@ -51,7 +51,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
 # is then met by the tests of its form and of each argument (here and in test_each_argument).
 LISTED = {
     "dhcp": {
-        *("start_dnsmasq", "reload_dnsmasq", "stop_dnsmasq", "dnsmasq_pid"),
+        *("start_dnsmasq", "reload_dnsmasq", "stop_dnsmasq", "dnsmasq_pid", "dnsmasq_leases"),
         *("start_metadata_proxy", "stop_metadata_proxy", "metadata_proxy_pid"),
     },
     "guard": {"set_guard", "clear_guard", "list_guards"},

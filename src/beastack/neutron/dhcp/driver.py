@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from neutron import privileged
 from neutron.agent.linux import dhcp
 from neutron_lib import constants, exceptions
+from neutron_lib.utils import file as file_utils
 from oslo_log import log as logging
 from oslo_utils import fileutils, netutils, uuidutils
 
@@ -209,10 +210,22 @@ class JailDnsmasq(dhcp.Dnsmasq):
             process.disable()
             self._output_init_lease_file()
 
+    def _output_init_lease_file(self) -> Any:
+        """See upstream's, which keeps IPv6 leases from the file that dnsmasq left."""
+        self._fetch_leases()
+        return super()._output_init_lease_file()
+
+    def _fetch_leases(self) -> None:
+        """Make the agent's file what dnsmasq keeps on the privileged side, where the agent cannot read it."""
+        text = entries.dnsmasq_leases(self.network.id, self._segment_number)
+        if text:
+            file_utils.replace_file(self.get_conf_file_name("leases"), text)
+
     def _stale_leases(self) -> list[str]:
         # as text: an address of the lease file that nobody can read is not one of ours
         owners = {(f.ip_address, p.mac_address) for p in self.network.ports for f in p.fixed_ips}
         addresses = {address for address, _ in owners}
+        self._fetch_leases()
         leases = self._read_leases_file_leases(self.get_conf_file_name("leases"))
         # an IPv6 lease names no MAC address: in its place stands the client's association
         return sorted(
