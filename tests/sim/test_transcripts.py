@@ -11,7 +11,7 @@ from .conftest import LAB, MANAGEMENT, OCTET, PROVIDER, Host, sim
 pytestmark = pytest.mark.root
 
 COMMANDS = ["01-interfaces", "02-bridge-vlan", "03-jails", "04-pf"]
-SCRIPTS = ["05-security-groups", "06-anti-spoofing", "14-ipv6-and-limits"]
+SCRIPTS = ["05-security-groups", "06-anti-spoofing", "08-router", "14-ipv6-and-limits"]
 # What varies in one case only
 VARIES: dict[str, list[tuple[str, str]]] = {
     # what the recorded machine's earlier cases had left

@@ -12,8 +12,8 @@ IP, ARP, OTHER = (bytes(12) + bytes.fromhex(kind) + bytes(46) for kind in ("0800
 class Pf:
     enabled = True
 
-    def filter(self, name: str, direction: str, frame: bytes, now: float) -> bool:
-        return False
+    def judge(self, name: str, direction: str, frame: bytes, now: float, partial: bool) -> bytes | None:
+        return None
 
 
 def test_pfil_member_and_onlyip() -> None:

@@ -8,6 +8,8 @@ from beastack.sim.engine.vnet import Vnet
 
 _IP = (b"\x08\x00", b"\x86\xdd")
 _ARP = (b"\x08\x06", b"\x80\x35")
+_LOOPBACK = 127
+_LEAST = 34  # Ethernet's header and IPv4's
 
 
 class Filters:
@@ -21,7 +23,11 @@ class Filters:
             interface = vnet.find(name)
             return interface.groups if interface is not None else []
 
-        return importlib.import_module("beastack.sim.pf").Pf(groups)
+        def addresses(name: str) -> list[bytes]:
+            interface = vnet.find(name)
+            return [own.address.packed for own in interface.addresses()] if interface is not None else []
+
+        return importlib.import_module("beastack.sim.pf").Pf(groups, addresses, vnet.raw.send)
 
     def make_netgraph(self, vnet: Vnet) -> Any:
         module = importlib.import_module("beastack.sim.netgraph")
@@ -42,13 +48,31 @@ class Filters:
             vnet.netgraph = self.make_netgraph(vnet)
         return vnet.netgraph
 
-    def bridged(self, vnet: Vnet, name: str, direction: str, frame: bytes, now: float) -> bool:
-        """pf at a bridge member, as bridge_pfil() does it: IP is asked, ARP always passes, the rest by pfil_onlyip."""
+    def bridged(
+        self, vnet: Vnet, name: str, direction: str, frame: bytes, now: float, partial: bool = False
+    ) -> bytes | None:
+        """pf at a bridge member, as bridge_pfil() does it: IP is asked, ARP always passes, the rest by pfil_onlyip.
+
+        Returns the frame as it goes on, None when it does not.
+        """
         if vnet.pf is None or not self._sysctls.pfil_member:
-            return True
+            return frame
         kind = frame[12:14]
         if kind in _IP:
-            return bool(vnet.pf.filter(name, direction, frame, now))
-        if kind in _ARP or not self._sysctls.pfil_onlyip:
-            return True
-        return not getattr(vnet.pf, "enabled", True)
+            judged: bytes | None = vnet.pf.judge(name, direction, frame, now, partial)
+            return judged
+        if kind in _ARP or not self._sysctls.pfil_onlyip or not vnet.pf.enabled:
+            return frame
+        return None
+
+    def routed(self, vnet: Vnet, name: str, direction: str, frame: bytes, now: float, partial: bool) -> bytes | None:
+        """pf between an interface and its IP stack, and what the stack itself refuses: 127/8 on a wire (ip(4))."""
+        ip4 = frame[12:14] == _IP[0] and len(frame) >= _LEAST
+        if ip4 and direction == "in" and _LOOPBACK in (frame[26], frame[30]):
+            return None
+        judged: bytes | None = frame
+        if vnet.pf is not None and not (direction == "out" and vnet.raw.sent(frame)):
+            judged = vnet.pf.judge(name, direction, frame, now, partial)
+        if judged is not None and ip4 and direction == "out" and _LOOPBACK in (judged[26], judged[30]):
+            return None
+        return judged

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from beastack.sim.linux.namespaces import CLONE_NEWNET, inside
 from beastack.sim.linux.netlink import Netlink
+from beastack.sim.linux.raw import RawSender
 from beastack.sim.net.interface import Interface
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _SETTINGS = {
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
     "net/ipv4/conf/all/arp_ignore": "1",
+    # a redirect may lead to 127.0.0.1 (08); what comes as such over a wire the engine drops, as FreeBSD does
+    "net/ipv4/conf/all/route_localnet": "1",
+    "net/ipv4/conf/all/arp_announce": "2",
     "net/ipv4/conf/all/promote_secondaries": "1",
     "net/ipv4/conf/default/promote_secondaries": "1",
     "net/unix/max_dgram_qlen": "1024",
@@ -57,12 +61,14 @@ class Vnet:
     pf: Any = None
     netgraph: Any = None
     netlink: Netlink = field(init=False)
+    raw: RawSender = field(init=False)
     inode: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.inode = os.fstat(self.netns).st_ino
         with inside(self.netns, CLONE_NEWNET, self.home):
             self.netlink = Netlink()
+            self.raw = RawSender()
         for name, value in _SETTINGS.items():
             self.write(name, value)
         if self.has_ipv6:
@@ -110,6 +116,7 @@ class Vnet:
 
     def close(self) -> None:
         self.netlink.close()
+        self.raw.close()
         os.close(self.netns)
 
 

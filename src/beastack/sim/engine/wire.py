@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from beastack.sim.linux.tuntap import HEADER_SIZE, READ_SIZE
 from beastack.sim.net.bridge import Bridge, Member
 from beastack.sim.net.interface import Interface, Kind
-from beastack.sim.net.offload import NO_OFFLOAD, plain_frames
+from beastack.sim.net.offload import NEEDS_CSUM, NO_OFFLOAD, plain_frames
 
 if TYPE_CHECKING:
     from beastack.sim.engine.filters import Filters
@@ -80,6 +80,13 @@ class Wire:
         if len(frame) < 14 or not interface.up:
             self.dropped += 1
             return
+        if interface.vnet.pf is not None or frame[12:14] == b"\x08\x00":
+            partial = bool(header[0] & NEEDS_CSUM)
+            judged = self._filters.routed(interface.vnet, interface.name, "out", frame, time.monotonic(), partial)
+            if judged is None:
+                self.dropped += 1
+                return
+            frame = judged
         if interface.bridge is not None:
             self._bridge_output(interface.bridge, frame, header)
         elif interface.member_of is not None and interface.member_of.interface.up:
@@ -129,8 +136,14 @@ class Wire:
             self._write(interface.cable, frame, header)
 
     def _deliver(self, interface: Interface, frame: bytes, header: bytes) -> None:
-        if interface.stack is not None and interface.stack.fd is not None:
-            self._write(interface.stack.fd, frame, header)
+        if interface.stack is None or interface.stack.fd is None:
+            return
+        partial = bool(header[0] & NEEDS_CSUM)
+        judged = self._filters.routed(interface.vnet, interface.name, "in", frame, time.monotonic(), partial)
+        if judged is None:
+            self.dropped += 1
+            return
+        self._write(interface.stack.fd, judged, header)
 
     def _write(self, fd: int, frame: bytes, header: bytes) -> None:
         try:
@@ -162,11 +175,14 @@ class Wire:
             if destination == bridge.interface.mac:
                 return
         targets = bridge.targets(member, destination, now)
-        if not targets or not self._pf(bridge, member, "in", frame, now):
+        partial = bool(header[0] & NEEDS_CSUM)
+        judged = self._pf(bridge, member, "in", frame, now, partial) if targets else None
+        if judged is None:
             return
         for target in targets:
-            if self._pf(bridge, target, "out", frame, now):
-                self.depart(target.interface, frame, header)
+            leaving = self._pf(bridge, target, "out", judged, now, partial)
+            if leaving is not None:
+                self.depart(target.interface, leaving, header)
 
     def _bridge_output(self, bridge: Bridge, frame: bytes, header: bytes) -> None:
         """From the host's own stack: pf has its say on the bridge interface, not at the members."""
@@ -178,5 +194,8 @@ class Wire:
             else:
                 self.depart(target.interface, frame, header)
 
-    def _pf(self, bridge: Bridge, member: Member, direction: str, frame: bytes, now: float) -> bool:
-        return self._filters.bridged(bridge.interface.vnet, member.interface.name, direction, frame, now)
+    def _pf(
+        self, bridge: Bridge, member: Member, direction: str, frame: bytes, now: float, partial: bool
+    ) -> bytes | None:
+        vnet = bridge.interface.vnet
+        return self._filters.bridged(vnet, member.interface.name, direction, frame, now, partial)

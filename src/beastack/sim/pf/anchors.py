@@ -1,6 +1,6 @@
 """Owns the tree of anchors with their rules and tables, and which go when they are empty (pf.conf(5), ANCHORS)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from beastack.sim.pf.model import EtherRule, Parsed, Rule
 from beastack.sim.pf.tables import Table
@@ -20,6 +20,8 @@ class Anchor:
         self.binats: list[Rule] = []
         self.ethers: list[EtherRule] = []
         self.tables: dict[str, Table] = {}
+        # asked of the root only: an interface's own addresses, for `(em0)`
+        self.addresses: Callable[[str], Collection[bytes]] = lambda _ifname: ()
 
     @property
     def root(self) -> "Anchor":
@@ -60,7 +62,8 @@ class Anchor:
         return f"{self.path}/{rule.anchor}" if self.path else rule.anchor
 
     def referenced_tables(self) -> set[str]:
-        sides = (side for rule in self.filters for side in (rule.src, rule.dst))
+        rules = (*self.filters, *self.nats, *self.rdrs, *self.binats)
+        sides = (side for rule in rules for side in (rule.src, rule.dst))
         return {side.name for side in sides if side.kind == "table"}
 
     def table(self, name: str) -> Table | None:

@@ -47,15 +47,15 @@ def program(
         if rule.anchor:
             below = []
             if depth < _DEPTH:
-                for child in _called(anchor, rule):
+                for child in called(anchor, rule):
                     below += program(child, ifname, direction, family, groups, depth + 1)
             if not below:
                 continue
-        steps.append(Step(rule, _test(rule, anchor), below))
+        steps.append(Step(rule, compiled(rule, anchor), below))
     return steps
 
 
-def _called(anchor: Anchor, rule: Rule) -> Iterator[Anchor]:
+def called(anchor: Anchor, rule: Rule) -> Iterator[Anchor]:
     path = anchor.called(rule)
     wild = path == "*" or path.endswith("/*")
     found = anchor.root.find(path.removesuffix("*"))
@@ -100,6 +100,8 @@ def _run(steps: list[Step], packet: Packet, found: _Found) -> bool:
         if rule.tag:
             packet.tag = rule.tag
         if rule.action == "match":
+            if rule.pool:
+                packet.translation = rule
             continue
         found.rule = rule
         found.matches += 1
@@ -108,7 +110,7 @@ def _run(steps: list[Step], packet: Packet, found: _Found) -> bool:
     return False
 
 
-def _test(rule: Rule, anchor: Anchor) -> Test | None:
+def compiled(rule: Rule, anchor: Anchor) -> Test | None:
     """What is left to ask of a packet once interface, direction and family are known."""
     tests = list(_tests(rule, anchor))
     if not tests:
@@ -176,6 +178,9 @@ def _plain(addr: Addr, anchor: Anchor) -> Side:
             return table is not None and table.contains(raw)
 
         return in_table
+    if addr.kind == "dyn":
+        root, ifname = anchor.root, addr.name
+        return lambda raw: raw in root.addresses(ifname)
     size, width = (4, 32) if addr.af == 4 else (16, 128)
     if addr.kind == "range":
         low, high = addr.low.to_bytes(size, "big"), addr.high.to_bytes(size, "big")

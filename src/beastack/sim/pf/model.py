@@ -85,7 +85,11 @@ class Rule:
     tag: str = ""
     tagged: str = ""
     tagged_not: bool = False
-    translation: str = ""  # nat-to …, rdr-to …; listed, not done
+    translation: str = ""  # nat-to …, rdr-to … in filter rules
+    pool: tuple[Addr, ...] = ()  # what is translated to
+    pool_port: Port | None = None
+    pool_options: tuple[str, ...] = ()
+    turn: int = 0  # of the pool's addresses, round robin
     anchor: str = ""
     negated: bool = False  # "no nat"
     nat_pass: bool = False

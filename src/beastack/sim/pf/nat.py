@@ -1,4 +1,4 @@
-"""Owns nat, binat, rdr and ether lines: they are read, checked and listed. Nothing is translated (see engine.py)."""
+"""Owns the grammar of nat, binat, rdr and ether lines, and of nat-to and rdr-to. What they do: translate.py."""
 
 import re
 from collections.abc import Iterator
@@ -7,24 +7,10 @@ from dataclasses import replace
 from beastack.sim.pf import hosts, render
 from beastack.sim.pf.lexer import Cursor
 from beastack.sim.pf.model import EtherRule, Rule
+from beastack.sim.pf.pools import target
 from beastack.sim.pf.rules import Draft, expand, family, from_to, interface, protocols
 
 _MAC = re.compile(r"[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
-
-
-def _target(cursor: Cursor) -> str:
-    """What follows `->`: addresses, a port, pool options."""
-    found = hosts.listed(cursor, hosts.host)
-    text = render.address(found[0]) if len(found) == 1 else "{ " + ", ".join(map(render.address, found)) + " }"
-    if cursor.accept("port"):
-        wanted = hosts.port(cursor)
-        text += f" port {wanted.low}" + (f":{wanted.high}" if wanted.op == ":" else "")
-    explicit = False
-    while not cursor.done:
-        option = cursor.expect("static-port", "round-robin", "random", "sticky-address", "bitmask")
-        explicit = explicit or option in ("round-robin", "random", "bitmask")
-        text += f" {option}"
-    return text if explicit or len(found) == 1 else text + " round-robin"
 
 
 def translation_rules(cursor: Cursor) -> Iterator[Rule]:
@@ -48,9 +34,16 @@ def translation_rules(cursor: Cursor) -> Iterator[Rule]:
         cursor.finish()
     else:
         cursor.expect("->")
-        rule.target = _target(cursor)
+        rule.target = target(cursor, rule)
         cursor.finish()
-    yield from expand(cursor, draft)
+    for one in expand(cursor, draft):
+        families = {addr.af for addr in one.pool if addr.af}
+        if one.af and families - {one.af}:
+            continue
+        if one.action == "binat" and not negated and (len(one.pool) != 1 or one.src.kind != "net"):
+            cursor.fail("binat translates one address or network to another")
+        one.af = one.af or (families.pop() if len(families) == 1 else 0)
+        yield one
 
 
 def _mac(cursor: Cursor) -> str:

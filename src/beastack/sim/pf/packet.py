@@ -4,6 +4,10 @@
 """
 
 from struct import Struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from beastack.sim.pf.model import Rule
 
 _IP4 = Struct("!BBHHHBBH4s4s").unpack_from
 _IP6 = Struct("!IHBB16s16s").unpack_from
@@ -24,8 +28,9 @@ class Packet:
     """One IP packet. `sport` and `dport` are what a state's key holds: for ICMP queries id and request's type."""
 
     __slots__ = (
-        "badopts", "dport", "dst", "family", "flags", "frag_id", "frag_more", "frag_offset", "frag_size", "icmp_code",
-        "icmp_type", "inner", "length", "proto", "reply", "sport", "src", "stateful", "tag", "tos",
+        "badopts", "body", "dport", "dst", "family", "flags", "frag_id", "frag_more", "frag_offset", "frag_size",
+        "icmp_code", "icmp_type", "inner", "length", "proto", "reply", "sport", "src", "stateful", "tag", "tos",
+        "translation",
     )  # fmt: skip
 
     def __init__(self, family: int, src: bytes, dst: bytes, proto: int, length: int, tos: int) -> None:
@@ -42,10 +47,12 @@ class Packet:
         self.stateful = True
         self.inner: bytes | None = None
         self.badopts = False
+        self.body = 0  # where the transport header begins, from the IP header on
         self.frag_id = -1
         self.frag_offset = self.frag_size = 0
         self.frag_more = False
         self.tag = ""
+        self.translation: Rule | None = None  # of the last match rule that asked for one
 
 
 def parse(frame: bytes) -> Packet | None:
@@ -160,6 +167,7 @@ def _router_alert(options: bytes) -> bool:
 def _transport(packet: Packet, data: bytes, at: int, stop: int, quoted: bool) -> bool:
     """Ports, flags, types; False when the header does not fit."""
     proto, room = packet.proto, stop - at
+    packet.body = at if quoted else at - 14  # a quoted packet begins its data, a whole one follows Ethernet's header
     if proto == TCP:
         if room < (8 if quoted else 20):
             return False

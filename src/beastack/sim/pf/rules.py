@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from beastack.sim.pf import hosts
 from beastack.sim.pf.lexer import Cursor
 from beastack.sim.pf.model import Addr, Port, Rule
+from beastack.sim.pf.pools import target
 
 TIMEOUTS = (  # noqa: SIM905  a list of words is read more easily
     "tcp.first tcp.opening tcp.established tcp.closing tcp.finwait tcp.closed tcp.tsdiff sctp.first sctp.opening "
     "sctp.established sctp.closing sctp.closed udp.first udp.single udp.multiple icmp.first icmp.error other.first "
     "other.single other.multiple frag interval adaptive.start adaptive.end src.track"
 ).split()
-_TRANSLATIONS = ("nat-to", "rdr-to", "binat-to", "route-to", "reply-to", "dup-to", "af-to")
+_TRANSLATIONS = ("binat-to", "route-to", "reply-to", "dup-to", "af-to")
 
 
 @dataclass
@@ -133,8 +134,10 @@ def options(cursor: Cursor, draft: Draft) -> None:
             rule.allow_opts = True
         elif key == "fragment":
             rule.fragment = True
+        elif key in ("nat-to", "rdr-to"):
+            rule.translation = f"{key} {target(cursor, rule)}"
         elif key in _TRANSLATIONS:
-            rule.translation = f"{key} {cursor.rest()}"
+            cursor.fail(f"{key} is not simulated")
         else:
             cursor.fail()
 

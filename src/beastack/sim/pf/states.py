@@ -3,7 +3,8 @@
 A state made by a packet from A to B coming in has the key (A, B): it matches A to B coming in and B to A going out, on
 its own interface when it is if-bound, on any when it is floating. One made going out has the key (B, A). That is pf's
 own scheme, and why a floating state lets one guest speak for another (05-security-groups). TCP is followed by its flags
-alone, as pf does for `sloppy`: sequence numbers are not checked.
+alone, as pf does for `sloppy`: sequence numbers are not checked. A translated connection has two keys: what comes in is
+looked for as it is on the wire, what goes out as it is in the stack.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +12,17 @@ from collections.abc import Callable, Iterator
 from beastack.sim.pf import names, render
 from beastack.sim.pf.model import Rule
 from beastack.sim.pf.packet import Packet
+from beastack.sim.pf.rewrite import Flow, flow_of
 
 Key = tuple[str, int, bytes, bytes, int, int]
+
+
+def key_of(bound: str, proto: int, flow: Flow, inbound: bool) -> Key:
+    """A packet's key: of a packet coming in its source comes first, of one going out its destination."""
+    if inbound:
+        return (bound, proto, flow.src, flow.dst, flow.sport, flow.dport)
+    return (bound, proto, flow.dst, flow.src, flow.dport, flow.sport)
+
 
 TIMEOUT_DEFAULTS = {
     "tcp.first": 120, "tcp.opening": 30, "tcp.established": 86400, "tcp.closing": 900, "tcp.finwait": 45,
@@ -40,19 +50,25 @@ class State:
         "direction",
         "expires",
         "ifname",
-        "key",
         "made_on",
         "number",
         "packet",
         "packets",
         "peers",
         "rule",
+        "stack",
         "timeout",
+        "translator",
+        "wire",
     )  # fmt: skip
 
-    def __init__(self, key: Key, packet: Packet, rule: Rule, ifname: str, direction: str, now: float) -> None:
-        self.key = key
-        self.ifname = key[0]
+    def __init__(
+        self, wire: Key, stack: Key, packet: Packet, rule: Rule, ifname: str, direction: str, now: float
+    ) -> None:
+        self.wire = wire
+        self.stack = stack
+        self.translator: Rule | None = None
+        self.ifname = wire[0]
         self.made_on = ifname
         self.direction = direction
         self.rule = rule
@@ -110,14 +126,17 @@ class State:
     def line(self, now: float, verbose: int) -> str:
         """This state in `pfctl -s states`."""
         packet = self.packet
-        source, target = _host(packet.src, packet.sport), _host(packet.dst, packet.dport)
         first, second = self.peers
-        text = f"{self.ifname} {names.protocol_name(packet.proto)} "
-        if self.direction == "in":
-            text += f"{target} <- {source}"
+        outgoing = self.direction == "out"
+        new, old = (self.wire, self.stack) if outgoing else (self.stack, self.wire)
+        ends = []
+        for address, port in ((3, 5), (2, 4)):
+            told, before = _host(new[address], new[port]), _host(old[address], old[port])  # type: ignore[arg-type]
+            ends.append(told if told == before else f"{told} ({before})")
+        if not outgoing:
             first, second = second, first
-        else:
-            text += f"{source} -> {target}"
+        arrow = "->" if outgoing else "<-"
+        text = f"{self.ifname} {names.protocol_name(packet.proto)} {ends[0]} {arrow} {ends[1]}"
         if packet.proto in (1, 58):
             levels = "0:0"
         else:
@@ -161,7 +180,8 @@ class States:
     """All states, found by key."""
 
     def __init__(self) -> None:
-        self._states: dict[Key, State] = {}
+        self._wire: dict[Key, State] = {}
+        self._stack: dict[Key, State] = {}
         self.timeouts = dict(TIMEOUT_DEFAULTS)
         self.limit = 100000
         self.searches = self.inserts = self.removals = 0
@@ -169,19 +189,18 @@ class States:
         self._next_purge = 0.0
 
     def __len__(self) -> int:
-        return len(self._states)
+        return len(self._wire)
 
     def __iter__(self) -> Iterator[State]:
-        return iter(list(self._states.values()))
+        return iter(list(self._wire.values()))
 
-    def find(self, ifname: str, packet: Packet, inbound: bool, now: float) -> State | None:
-        """The state a packet belongs to. For the packet an ICMP error quotes, `inbound` is turned around."""
+    def find(self, ifname: str, packet: Packet, inbound: bool, now: float, quoted: bool = False) -> State | None:
+        """The state a packet belongs to, or, when an ICMP error that comes this way quotes it, belonged to."""
         self.searches += 1
-        one, two = ((packet.src, packet.sport), (packet.dst, packet.dport))
-        if not inbound:
-            one, two = two, one
+        flow, among = flow_of(packet), self._wire if inbound else self._stack
         for bound in (ifname, "all"):
-            state = self._states.get((bound, packet.proto, one[0], two[0], one[1], two[1]))
+            # what is quoted went the other way
+            state = among.get(key_of(bound, packet.proto, flow, inbound != quoted))
             if state is not None:
                 if state.expires > now:
                     return state
@@ -200,31 +219,37 @@ class States:
     def _seconds(self, state: State) -> float:
         return state.rule.timeouts.get(state.timeout, self.timeouts[state.timeout])
 
-    def make(self, packet: Packet, rule: Rule, ifname: str, direction: str, now: float) -> State | None:
-        """A new state; None when a limit is reached."""
-        if len(self._states) >= self.limit or (rule.max_states and rule.states_now >= rule.max_states):
+    def taken(self, ifname: str, proto: int, flow: Flow) -> bool:
+        """Whether answers to a packet that leaves with these ends would belong to a state there is."""
+        return any(key_of(bound, proto, flow, False) in self._wire for bound in (ifname, "all"))
+
+    def make(
+        self, packet: Packet, rule: Rule, ifname: str, direction: str, now: float, came: Flow | None = None
+    ) -> State | None:
+        """A new state; None when a limit is reached. `came`: the packet's ends before they were translated."""
+        if len(self._wire) >= self.limit or (rule.max_states and rule.states_now >= rule.max_states):
             return None
-        one, two = ((packet.src, packet.sport), (packet.dst, packet.dport))
-        if direction == "out":
-            one, two = two, one
-        key = (ifname if rule.if_bound else "all", packet.proto, one[0], two[0], one[1], two[1])
-        state = State(key, packet, rule, ifname, direction, now)
+        inbound, after = direction == "in", flow_of(packet)
+        bound = ifname if rule.if_bound else "all"
+        keys = [key_of(bound, packet.proto, flow, inbound) for flow in (came or after, after)]
+        wire, stack = keys if inbound else keys[::-1]
+        state = State(wire, stack, packet, rule, ifname, direction, now)
         packet.inner = None
         state.packets[0], state.bytes[0] = 1, packet.length
         state.expires = now + self._seconds(state)
         self._made += 1
         state.number = self._made
-        old = self._states.get(key)
-        if old is not None:
-            self.remove(old)
-        self._states[key] = state
+        for old in (self._wire.get(wire), self._stack.get(stack)):
+            if old is not None and self._wire.get(old.wire) is old:
+                self.remove(old)
+        self._wire[wire] = self._stack[stack] = state
         rule.states_now += 1
         rule.states_made += 1
         self.inserts += 1
         return state
 
     def remove(self, state: State) -> None:
-        del self._states[state.key]
+        del self._wire[state.wire], self._stack[state.stack]
         state.rule.states_now -= 1
         self.removals += 1
 
@@ -235,7 +260,7 @@ class States:
             self.kill(lambda state: state.expires <= now)
 
     def kill(self, wanted: Callable[[State], bool]) -> int:
-        gone = [state for state in self._states.values() if wanted(state)]
+        gone = [state for state in self._wire.values() if wanted(state)]
         for state in gone:
             self.remove(state)
         return len(gone)
