@@ -263,4 +263,4 @@ def test_a_deleted_server_leaves_nothing_on_the_host_and_up_makes_a_new_one(demo
     assert tap not in listed("ngctl", "list")
     done = beastack("up", "--name", NAME)
     assert "nothing was changed" not in done.stdout
-    assert "Server first: " in done.stdout
+    assert "Server first has the address " in done.stdout

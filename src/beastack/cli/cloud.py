@@ -23,7 +23,13 @@ EX_INTERRUPTED = 130
 
 
 def up(
-    name: Name = "main",
+    description: Annotated[
+        Path | None,
+        typer.Argument(help="What the cloud is made of, such as clouds/two-node.toml. Default: one host."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Which cloud of this machine. Default: the description's, or main.")
+    ] = None,
     run_dir: RunDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
@@ -33,9 +39,12 @@ def up(
     credentials are. On a failure everything that was started is ended again.
     """
     from beastack.cloud.api import Cloud
+    from beastack.cloud.description import read
 
     out = Console()
-    cloud = Cloud(name, run_dir)
+    cluster = read(description) if description else None
+    name = name or (cluster.name if cluster else "main")
+    cloud = Cloud(name, run_dir, cluster)
     try:
         with for_this_terminal() as progress:
             outcome = cloud.up(progress)
@@ -53,7 +62,7 @@ def up(
         out.print(f"{kind:10} {endpoint}", highlight=False)
     out.print(f"\nCredentials: {cloud.layout().credentials} (clouds.yaml, openrc)", highlight=False)
     if outcome.address:
-        out.print(f"Server first: {outcome.address}, a guest on FreeBSD host fbsd1. Reach it by", highlight=False)
+        out.print(f"Server first has the address {outcome.address}. Reach it by", highlight=False)
         ssh = f"ssh -i {outcome.key} -o StrictHostKeyChecking=accept-new root@{outcome.address}"
         option = "" if name == "main" else f" --name {name}"
         for command in (f"ping {outcome.address}", ssh, f"./beastack console first{option}"):

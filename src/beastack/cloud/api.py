@@ -23,16 +23,16 @@ from beastack.cloud import credentials, doctor, failures, inventory, layout, por
 from beastack.cloud.bringup import MARK, ControlPlane
 from beastack.cloud.config.common import PORTS, url
 from beastack.cloud.config.identity import ENDPOINTS
+from beastack.cloud.description import Cluster
 from beastack.cloud.errors import CloudError
 from beastack.cloud.first.tasks import FirstServer
 from beastack.cloud.graph import Graph, Progress, summary
-from beastack.cloud.host import freebsd_release, provider
-from beastack.cloud.layout import Layout
+from beastack.cloud.host import HostProvider, freebsd_release, provider
+from beastack.cloud.layout import Layout, write_private
 from beastack.cloud.platform import system
 from beastack.cloud.status import AgentStatus, HostStatus, InstanceStatus, ServiceStatus, Status
 from beastack.cloud.supervisor.client import SupervisorGone, ask
 
-HOSTS = ("fbsd1",)
 SHUTDOWN_LIMIT = 60.0
 
 
@@ -59,10 +59,10 @@ def _pid_namespace(pid: int) -> str:
 class Cloud:
     """One cloud of this machine, by name."""
 
-    def __init__(self, name: str, run_dir: Path | None = None) -> None:
+    def __init__(self, name: str, run_dir: Path | None = None, cluster: Cluster | None = None) -> None:
         if not name.isalnum() or len(name) > 20:
             raise CloudError(f"{name!r} cannot be a cloud's name", remedy="use 1 to 20 letters and digits")
-        self.name, self.wanted_dir = name, run_dir
+        self.name, self.wanted_dir, self.wanted = name, run_dir, cluster
 
     # -- finding it -------------------------------------------------------------------------------------------
 
@@ -73,9 +73,27 @@ class Cloud:
             raise CloudError(f"there is no cloud {self.name!r} here", remedy="./beastack up")
         return found
 
+    def cluster(self, where: Layout) -> Cluster:
+        """What the cloud is made of: as it was described when it was made, or the one host without a description."""
+        path = where.run_dir / "cluster.json"
+        return Cluster.model_validate_json(path.read_text()) if path.exists() else Cluster()
+
+    def _describe(self, where: Layout, running: bool) -> Cluster:
+        """Keep the wanted description; CloudError when the cloud runs by another one."""
+        wanted = self.wanted or self.cluster(where)
+        if running and wanted.host != self.cluster(where).host:
+            raise CloudError(
+                f"cloud {self.name!r} runs with other hosts than the description's", remedy="./beastack down, then up"
+            )
+        write_private(where.run_dir / "cluster.json", wanted.model_dump_json(indent=2))
+        return wanted
+
     def hosts(self, where: Layout) -> dict[str, str]:
-        """Compute hosts and their management addresses."""
-        return {host: where.host_address(n) for n, host in enumerate(HOSTS, 1)}
+        """Hosts and their management addresses."""
+        return {host.name: where.host_address(n) for n, host in enumerate(self.cluster(where).host, 1)}
+
+    def _lab(self, where: Layout) -> HostProvider:
+        return provider(where, self.cluster(where))
 
     @contextmanager
     def _alone(self, where: Layout) -> Iterator[None]:
@@ -109,20 +127,20 @@ class Cloud:
             if not before:
                 self._clean(where)
                 ports.check_free(where)
-            hosts = self.hosts(where)
+            cluster = self._describe(where, bool(before))
             endpoints = {kind: url(where, name) + path for name, kind, path in ENDPOINTS}
             secrets = layout.passwords(where)
             graph = Graph()
             if set(before) != self._expected(where):
-                plane = ControlPlane(where, secrets, hosts)
-                lab = provider(where)
+                plane = ControlPlane(where, secrets, cluster)
+                lab = self._lab(where)
                 graph.add("networks", lab.networks_up)
                 plane.add_tasks(graph, ("networks",))
                 graph.add("credentials", lambda: credentials.write(where, secrets), "configuration")
-                for host, address in hosts.items():
-                    graph.add(f"host {host}", partial(lab.start, host, address), "networks")
-                    plane.add_host(graph, host, (f"host {host}",))
-            first = FirstServer(where, secrets, set(hosts))
+                for host, address in zip(cluster.host, self.hosts(where).values(), strict=True):
+                    graph.add(f"host {host.name}", partial(lab.start, host, address), "networks")
+                    plane.add_host(graph, host, (f"host {host.name}",))
+            first = FirstServer(where, secrets, cluster)
             first.add_tasks(graph)
             try:
                 graph.run(progress, stop, watch=partial(failures.check_disk, where.run_dir))
@@ -146,7 +164,7 @@ class Cloud:
 
     def _expected(self, where: Layout) -> set[str]:
         """Names of all services of a cloud that is whole."""
-        agents = {name for host in self.hosts(where) for name in services.on_host(where, host)}
+        agents = {name for host in self.cluster(where).host for name in services.on_host(where, host)}
         return {"rabbitmq", "memcached", "mariadb", *services.control_plane(where), *agents}
 
     def _pids(self, where: Layout) -> dict[str, int]:
@@ -177,7 +195,7 @@ class Cloud:
 
         Each step is tried, whatever became of the one before. Raises the first error, ``because`` among its words.
         """
-        lab = provider(where)
+        lab = self._lab(where)
         steps: list[Callable[[], object]] = [
             partial(ask, where.run_dir, {"do": "shutdown"}, SHUTDOWN_LIMIT),
             *(partial(lab.stop, host) for host in self.hosts(where)),
@@ -244,7 +262,8 @@ class Cloud:
                 agents, instances = inventory.agents(cloud), inventory.instances(cloud)
             except (SDKException, ClientException) as e:
                 unknown.append(f"agents and instances: the cloud's APIs do not answer: {e}")
-        hosts = [HostStatus(name=h, address=a, release=freebsd_release(where, h)) for h, a in self.hosts(where).items()]
+        lab = self._lab(where)
+        hosts = [HostStatus(name=h, address=a, release=freebsd_release(lab, h)) for h, a in self.hosts(where).items()]
         endpoints = {kind: url(where, name) + path for name, kind, path in ENDPOINTS}
         return Status(
             name=self.name,
@@ -287,7 +306,7 @@ class Cloud:
 
     def host_exec(self, host: str, argv: list[str]) -> int:
         """Run a command on a FreeBSD host of the cloud; its exit status."""
-        return subprocess.run(provider(self.layout()).command(host, argv), check=False).returncode
+        return subprocess.run(self._lab(self.layout()).command(host, argv), check=False).returncode
 
 
 __all__ = ["PORTS", "Cloud", "Outcome"]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,19 +13,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
-import pymysql
 
-from beastack.cloud import commands, services, waits
+from beastack.cloud import commands, databases, services, waits
 from beastack.cloud.config import backing, neutron
 from beastack.cloud.config.common import PORTS, database, transport, url
 from beastack.cloud.config.identity import ENDPOINTS, USERS
+from beastack.cloud.description import Cluster, Host
 from beastack.cloud.errors import CloudError, tail
 from beastack.cloud.graph import Graph
 from beastack.cloud.layout import Layout, write_private
+from beastack.cloud.platform import programs
 from beastack.cloud.supervisor.client import SupervisorGone, ask
 from beastack.cloud.supervisor.spec import ServiceSpec
 
-DATABASES = ("keystone", "glance", "placement", "nova_api", "nova_cell0", "nova_cell1", "neutron")
 SCHEMA_LIMIT = 180.0
 # In the environment of the supervisor and so of everything that it starts: whose a process is.
 MARK = "BEASTACK_CLOUD"
@@ -60,8 +61,8 @@ def schema_digest(project: str, arguments: dict[str, object]) -> str:
 class ControlPlane:
     """The control plane of one cloud; its methods are the tasks' work."""
 
-    def __init__(self, layout: Layout, secrets: dict[str, str], hosts: dict[str, str]) -> None:
-        self.layout, self.secrets, self.hosts = layout, secrets, hosts
+    def __init__(self, layout: Layout, secrets: dict[str, str], cluster: Cluster) -> None:
+        self.layout, self.secrets, self.cluster = layout, secrets, cluster
 
     def add_tasks(self, graph: Graph, needs: tuple[str, ...]) -> None:
         """Add everything from the supervisor to the last API to the graph."""
@@ -87,7 +88,7 @@ class ControlPlane:
 
     def configure(self) -> str:
         """Write every configuration file."""
-        services.write_configuration(self.layout, self.secrets, self.hosts)
+        services.write_configuration(self.layout, self.secrets, self.cluster)
         return str(self.layout.run_dir / "etc")
 
     def supervisor(self) -> str:
@@ -124,7 +125,9 @@ class ControlPlane:
         return f"pid {child.pid}"
 
     def start(self, spec: ServiceSpec) -> None:
-        """Hand a service to the supervisor; one that runs stays as it is."""
+        """Hand a service to the supervisor; one that runs stays as it is. CloudError when its program is missing."""
+        if spec.kind == "program" and shutil.which(spec.argv[0]) is None:
+            raise CloudError(f"{spec.name}: {spec.argv[0]} is not installed", remedy="./beastack doctor")
         spec.write(self.layout.run_dir / "run" / "services" / f"{spec.name}.json")
         ask(self.layout.run_dir, {"do": "start", "name": spec.name}, 90)
 
@@ -177,39 +180,23 @@ class ControlPlane:
         """The database server, its databases and user."""
         home = self.layout.data("mariadb")
         log = self.layout.log("mariadb")
-        if not (home / "mysql").is_dir():
-            home.mkdir(parents=True, exist_ok=True)
-            options = backing.mariadb_options(self.layout)
-            argv = [
-                "mariadb-install-db",
-                *options,
-                "--user=root",
-                "--skip-test-db",
-                "--auth-root-authentication-method=socket",
-            ]
-            run(argv, 120, log, mark=self.layout.run_dir)
+        if not home.is_dir():
+            # beside it and renamed when whole: what was cut off is not taken for a database
+            new = self.layout.data("mariadb.new")
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            options = backing.mariadb_options(new)
+            own = ["--user=root", "--skip-test-db", "--auth-root-authentication-method=socket"]
+            run([programs.program("mariadb-install-db"), *options, *own], 120, log, mark=self.layout.run_dir)
+            new.rename(home)
         spec = backing.mariadb(self.layout)
         self.start(spec)
-        socket = str(self.layout.run_dir / "run" / "mariadb.sock")
+        self.wait(spec, "SQL", lambda: databases.ensure(self._mariadb_socket, self.secrets["database"]))
+        return str(self._mariadb_socket)
 
-        def ready() -> bool:
-            try:
-                with (
-                    pymysql.connect(unix_socket=socket, user="root", connect_timeout=5) as connection,
-                    connection.cursor() as cursor,
-                ):
-                    for name in DATABASES:
-                        cursor.execute(f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4")
-                    user = "'beastack'@'localhost'"
-                    cursor.execute(f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY %s", (self.secrets["database"],))
-                    cursor.execute(f"ALTER USER {user} IDENTIFIED BY %s", (self.secrets["database"],))
-                    cursor.execute(f"GRANT ALL ON *.* TO {user}")
-            except pymysql.err.OperationalError:
-                return False
-            return True
-
-        self.wait(spec, "SQL", ready)
-        return socket
+    @property
+    def _mariadb_socket(self) -> Path:
+        return self.layout.run_dir / "run" / "mariadb.sock"
 
     def schema(self, project: str) -> str:
         """Create or upgrade one project's tables and first data, unless this very work was done on this data."""
@@ -223,18 +210,25 @@ class ControlPlane:
             "users": USERS,
             "endpoints": [(name, kind, url(self.layout, name) + path) for name, kind, path in ENDPOINTS],
             "url": f"{url(self.layout, 'keystone')}/v3",
-            "group": "root" if sys.platform == "linux" else "wheel",
+            "group": programs.ROOT_GROUP[programs.system()],
             "cell0": database(self.layout, self.secrets, "nova_cell0"),
             "database": database(self.layout, self.secrets, "nova_cell1"),
             "transport": transport(self.layout, self.secrets),
-            "hosts": list(self.hosts),
+            "hosts": [host.name for host in self.cluster.host if "compute" in host.roles],
         }
         done, wanted = self._schema_done(project), schema_digest(project, arguments)
         if done.exists() and done.read_text() == wanted:
             return "as it was"
+        begun = done.with_suffix(".begun")
+        if not done.exists():
+            # MariaDB's tables are not made in transactions: half a first schema is of no use to the next attempt
+            if begun.exists():
+                databases.empty(self._mariadb_socket, project)
+            begun.touch()
         argv = [sys.executable, "-m", "beastack.cloud.schema", project]
         run(argv, SCHEMA_LIMIT, self.layout.log(f"{project}-schema"), json.dumps(arguments), self.layout.run_dir)
         write_private(done, wanted)
+        begun.unlink(missing_ok=True)
         return "made"
 
     def _schema_done(self, project: str) -> Path:
@@ -260,18 +254,21 @@ class ControlPlane:
             return f"consumes {queue}"
         return "started"
 
-    def add_host(self, graph: Graph, host: str, needs: tuple[str, ...]) -> None:
-        """Add the services of one compute host to the graph; their tasks have the services' names."""
-        specs = services.on_host(self.layout, host)
+    def add_host(self, graph: Graph, member: Host, needs: tuple[str, ...]) -> None:
+        """Add the services of one host to the graph; their tasks have the services' names."""
+        host = member.name
+        specs = services.on_host(self.layout, member)
         for kind, queue, server in (
             ("nova-compute", f"compute.{host}", ("nova-conductor", "placement-api")),
             ("bridge-agent", f"q-agent-notifier-port-update.{host}", ("neutron-rpc-server",)),
             ("dhcp-agent", f"dhcp_agent.{host}", ("neutron-rpc-server",)),
         ):
-            spec = specs[f"{kind}-{host}"]
-            graph.add(spec.name, partial(self.consumer, spec, queue), *needs, *server)
-        spec = specs[f"metadata-agent-{host}"]
-        graph.add(spec.name, partial(self.metadata_agent, spec, host), *needs, "neutron-rpc-server")
+            spec = specs.get(f"{kind}-{host}")
+            if spec is not None:
+                graph.add(spec.name, partial(self.consumer, spec, queue), *needs, *server)
+        spec = specs.get(f"metadata-agent-{host}")
+        if spec is not None:
+            graph.add(spec.name, partial(self.metadata_agent, spec, host), *needs, "neutron-rpc-server")
 
     def consumer(self, spec: ServiceSpec, queue: str) -> str:
         """A service on a host: ready when its own queue is consumed, and the server has heard of it before."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from beastack.cloud.bringup import run
+from beastack.cloud.description import Cluster, Host
 from beastack.cloud.errors import CloudError
 from beastack.cloud.layout import Layout
 
@@ -21,7 +22,7 @@ class HostProvider(Protocol):
         """Make the management and provider networks; a note for the summary."""
         ...
 
-    def start(self, host: str, address: str) -> str:
+    def start(self, host: Host, address: str) -> str:
         """Start a host with its management address; a note for the summary."""
         ...
 
@@ -41,29 +42,39 @@ class HostProvider(Protocol):
 class SimulatedHosts:
     """Linux: ``beastack-sim``, a program of its own (the cloud command knows nothing of its inside)."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    def __init__(self, layout: Layout, cluster: Cluster) -> None:
+        self.layout, self.cluster = layout, cluster
         self.log = layout.log("sim")
 
     def _sim(self, *arguments: str) -> None:
         run([str(SIM), *arguments], LIMIT, self.log)
 
     def networks_up(self) -> str:
-        """Two Linux bridges; the provider network's address is the gateway and where a person pings from."""
-        layout = self.layout
-        self._sim("net", "up", "--name", layout.management_bridge, "--address", f"{layout.address}/24")
-        self._sim("net", "up", "--name", layout.provider_bridge, "--address", f"{layout.provider_prefix}.1/24")
-        return f"{layout.management_bridge} {layout.address}, {layout.provider_bridge} {layout.provider_prefix}.1"
+        """A Linux bridge for management and for each physical network.
 
-    def start(self, host: str, address: str) -> str:
-        """A simulated FreeBSD host with vtnet0 on the management and em0 on the provider network."""
+        The address on the first physical network is its gateway and where a person pings from.
+        """
         layout = self.layout
-        folder = layout.host_dir(host)
+        addresses = {layout.management_bridge: f"{layout.address}/24"}
+        addresses |= {
+            layout.physical_bridge(n): layout.physical_gateway(n) for n in range(len(self.cluster.physical_network))
+        }
+        for bridge, address in addresses.items():
+            self._sim("net", "up", "--name", bridge, "--address", address)
+        return ", ".join(f"{bridge} {address}" for bridge, address in addresses.items())
+
+    def start(self, host: Host, address: str) -> str:
+        """A simulated FreeBSD host with vtnet0 on the management network and a card on each physical network."""
+        layout = self.layout
+        folder = layout.host_dir(host.name)
         folder.mkdir(parents=True, exist_ok=True)
-        nics = (f"vtnet0={layout.management_bridge}:{address}/24", f"em0={layout.provider_bridge}")
+        numbers = {network.name: number for number, network in enumerate(self.cluster.physical_network)}
+        cards = {card: layout.physical_bridge(numbers[name]) for name, card in self.cluster.cards(host).items()}
+        nics = [f"vtnet0={layout.management_bridge}:{address}/24", *(f"{c}={b}" for c, b in cards.items())]
         flags = [f for nic in nics for f in ("--nic", nic)]
-        self._sim("host", "start", "--dir", str(folder), "--name", host, *flags, "--route", f"default={layout.address}")
-        return f"vtnet0 {address}, em0 on {layout.provider_bridge}"
+        route = f"default={layout.address}"
+        self._sim("host", "start", "--dir", str(folder), "--name", host.name, *flags, "--route", route)
+        return ", ".join([f"vtnet0 {address}", *(f"{card} on {bridge}" for card, bridge in cards.items())])
 
     def stop(self, host: str) -> None:
         """End it, also when it was killed before."""
@@ -72,9 +83,10 @@ class SimulatedHosts:
             self._sim("host", "stop", "--dir", str(folder))
 
     def networks_down(self) -> None:
-        """Remove both bridges."""
+        """Remove the bridges."""
         self._sim("net", "down", "--name", self.layout.management_bridge)
-        self._sim("net", "down", "--name", self.layout.provider_bridge)
+        for number in range(len(self.cluster.physical_network)):
+            self._sim("net", "down", "--name", self.layout.physical_bridge(number))
 
     def command(self, host: str, argv: list[str]) -> list[str]:
         """By ``beastack-sim host exec``."""
@@ -92,7 +104,7 @@ class ThisFreeBSD:
         """Nothing is made: the operator's network is there."""
         return "this machine's own"
 
-    def start(self, host: str, address: str) -> str:
+    def start(self, host: Host, address: str) -> str:
         """Nothing is started: it is this machine."""
         return "this machine"
 
@@ -107,19 +119,24 @@ class ThisFreeBSD:
         return argv
 
 
-def provider(layout: Layout, platform: str = sys.platform) -> HostProvider:
+def provider(layout: Layout, cluster: Cluster, platform: str = sys.platform) -> HostProvider:
     """The provider for this system; CloudError where there is none."""
     if platform == "linux":
-        return SimulatedHosts(layout)
+        return SimulatedHosts(layout, cluster)
     if platform.startswith("freebsd"):
+        if len(cluster.host) > 1:
+            raise CloudError(
+                "the description has several hosts, and on FreeBSD this machine is the host",
+                remedy="use clouds/all-in-one.toml",
+            )
         return ThisFreeBSD()
     raise CloudError(f"{platform} is not supported", remedy="use Debian 12 or FreeBSD 14.3 or later")
 
 
-def freebsd_release(layout: Layout, host: str) -> str:
+def freebsd_release(lab: HostProvider, host: str) -> str:
     """What a host says of itself (``uname -sr``), or why it does not answer."""
     try:
-        argv = provider(layout).command(host, ["uname", "-sr"])
+        argv = lab.command(host, ["uname", "-sr"])
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
     except CloudError as e:
         return e.message

@@ -47,6 +47,14 @@ class Layout:
         """First three bytes of the provider network, a /24."""
         return f"198.18.{self.index}"
 
+    def physical_bridge(self, number: int) -> str:
+        """Linux bridge of the n-th physical network, from 0, which is the provider network."""
+        return f"{self.provider_bridge}x{number}" if number else self.provider_bridge
+
+    def physical_gateway(self, number: int) -> str:
+        """Address and prefix length of this machine on the n-th physical network, up to 3."""
+        return f"198.19.{self.index}.{64 * number + 1}/26" if number else f"{self.provider_prefix}.1/24"
+
     def host_address(self, number: int) -> str:
         """Management address of the n-th compute host, from 1."""
         return f"100.64.{self.index}.{10 + number}"

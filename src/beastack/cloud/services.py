@@ -6,6 +6,7 @@ from pathlib import Path
 
 from beastack.cloud.config import backing, identity, neutron, nova
 from beastack.cloud.config.common import PORTS, render
+from beastack.cloud.description import Cluster, Host
 from beastack.cloud.layout import Layout, write_private
 from beastack.cloud.supervisor.spec import Family, ServiceSpec
 
@@ -24,15 +25,15 @@ def helper_command(config: Path) -> str:
     return f"{ENV / 'bin' / 'beastack-privsep-helper'} --config-file {config}"
 
 
-def write_configuration(layout: Layout, secrets: dict[str, str], hosts: dict[str, str]) -> None:
-    """All configuration files, 0600. ``hosts``: compute host -> management address."""
+def write_configuration(layout: Layout, secrets: dict[str, str], cluster: Cluster) -> None:
+    """All configuration files, 0600."""
     etc = layout.etc
     write_private(etc("keystone") / "keystone.conf", render(identity.keystone(layout, secrets)))
     write_private(etc("glance") / "glance-api.conf", render(identity.glance(layout, secrets)))
     write_private(etc("placement") / "placement.conf", render(identity.placement(layout, secrets)))
     write_private(etc("nova") / "nova.conf", render(nova.control(layout, secrets)))
     write_private(etc("neutron") / "neutron.conf", render(neutron.server(layout, secrets)))
-    write_private(etc("neutron") / "ml2_conf.ini", render(neutron.ml2()))
+    write_private(etc("neutron") / "ml2_conf.ini", render(neutron.ml2(cluster)))
     write_private(etc("rabbitmq") / "rabbitmq.conf", backing.rabbitmq_conf(layout, secrets))
     write_private(etc("rabbitmq") / "enabled_plugins", "[].\n")
     for project, name in (
@@ -41,16 +42,17 @@ def write_configuration(layout: Layout, secrets: dict[str, str], hosts: dict[str
         ("neutron", "api-paste.ini"),
     ):
         shutil.copyfile(ENV / "etc" / project / name, etc(project) / name)
-    for host, address in hosts.items():
+    for number, member in enumerate(cluster.host, 1):
+        host, address = member.name, layout.host_address(number)
         config = etc(f"nova-{host}") / "nova.conf"
         write_private(config, render(nova.compute(layout, secrets, host, address, helper_command(config))))
         config = etc(f"neutron-{host}") / "neutron.conf"
-        write_private(config, render(neutron.agent(layout, secrets, host, helper_command(config))))
-    for folder in ("keystone", "glance/images", "glance/staging", "glance/tasks", "nova", "neutron", "rabbitmq"):
-        layout.data(folder).mkdir(parents=True, exist_ok=True)
-    for host in hosts:
+        cards = cluster.cards(member)
+        write_private(config, render(neutron.agent(layout, secrets, host, cards, helper_command(config))))
         for folder in ("nova/instances", "neutron/dhcp", "neutron/ns-metadata-proxy"):
             (layout.data("hosts") / host / folder).mkdir(parents=True, exist_ok=True)
+    for folder in ("keystone", "glance/images", "glance/staging", "glance/tasks", "nova", "neutron", "rabbitmq"):
+        layout.data(folder).mkdir(parents=True, exist_ok=True)
     (layout.run_dir / "run" / "locks").mkdir(exist_ok=True)
 
 
@@ -126,14 +128,19 @@ def control_plane(layout: Layout) -> dict[str, ServiceSpec]:
     return {spec.name: spec for spec in specs}
 
 
-def on_host(layout: Layout, host: str) -> dict[str, ServiceSpec]:
-    """OpenStack's services on one compute host, by name."""
+def on_host(layout: Layout, member: Host) -> dict[str, ServiceSpec]:
+    """OpenStack's services on one host, by name: what its roles ask for."""
+    host = member.name
     nova_conf = [layout.etc(f"nova-{host}") / "nova.conf"]
     neutron_conf = [layout.etc(f"neutron-{host}") / "neutron.conf"]
     specs = [
-        _main(layout, "nova-compute", "nova.cmd.compute:main", "nova", nova_conf, host),
         _main(layout, "bridge-agent", "beastack.neutron.agent.main:main", "neutron", neutron_conf, host),
-        _main(layout, "dhcp-agent", "neutron.cmd.agents.dhcp:main", "neutron", neutron_conf, host),
-        _main(layout, "metadata-agent", "neutron.cmd.agents.metadata:main", "neutron", neutron_conf, host),
     ]
+    if "compute" in member.roles:
+        specs.append(_main(layout, "nova-compute", "nova.cmd.compute:main", "nova", nova_conf, host))
+    if "network" in member.roles:
+        specs += [
+            _main(layout, "dhcp-agent", "neutron.cmd.agents.dhcp:main", "neutron", neutron_conf, host),
+            _main(layout, "metadata-agent", "neutron.cmd.agents.metadata:main", "neutron", neutron_conf, host),
+        ]
     return {spec.name: spec for spec in specs}

@@ -1,7 +1,10 @@
 """RabbitMQ, MariaDB and memcached: configuration and command lines."""
 
+from pathlib import Path
+
 from beastack.cloud.config.common import PORTS
 from beastack.cloud.layout import Layout
+from beastack.cloud.platform import programs
 from beastack.cloud.supervisor.spec import ServiceSpec
 
 
@@ -46,7 +49,7 @@ def rabbitmq(layout: Layout) -> ServiceSpec:
         name="rabbitmq",
         kind="program",
         log=str(layout.log("rabbitmq")),
-        argv=["/usr/lib/rabbitmq/bin/rabbitmq-server"],
+        argv=[programs.program("rabbitmq-server")],
         cwd=str(home),
         grace=15.0,
         env={
@@ -70,9 +73,8 @@ def rabbitmq(layout: Layout) -> ServiceSpec:
     )
 
 
-def mariadb_options(layout: Layout) -> list[str]:
+def mariadb_options(home: Path) -> list[str]:
     """Options of mariadb-install-db and mariadbd alike; durability is not this cloud's aim."""
-    home = layout.data("mariadb")
     return [
         "--no-defaults",
         f"--datadir={home}",
@@ -94,8 +96,8 @@ def mariadb(layout: Layout) -> ServiceSpec:
         kind="program",
         log=str(layout.log("mariadb")),
         argv=[
-            "/usr/sbin/mariadbd",
-            *mariadb_options(layout),
+            programs.program("mariadbd"),
+            *mariadb_options(layout.data("mariadb")),
             "--user=root",
             "--skip-networking",
             f"--socket={run / 'mariadb.sock'}",
@@ -115,7 +117,7 @@ def mariadb(layout: Layout) -> ServiceSpec:
 def memcached(layout: Layout) -> ServiceSpec:
     """The token cache."""
     argv = [
-        "/usr/bin/memcached",
+        programs.program("memcached"),
         "-u",
         "root",
         "-l",

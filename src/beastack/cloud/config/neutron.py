@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from beastack.cloud.config.common import PORTS, Sections, base, client_auth
+from beastack.cloud.description import Cluster
 from beastack.cloud.layout import Layout
 
 CONTEXTS = (
@@ -40,8 +41,10 @@ def server(layout: Layout, secrets: dict[str, str]) -> Sections:
     return sections
 
 
-def ml2() -> Sections:
+def ml2(cluster: Cluster) -> Sections:
     """ml2_conf.ini"""
+    names = [network.name for network in cluster.physical_network]
+    vlans = [f"{network.name}:{network.vlans}" for network in cluster.physical_network if network.vlans]
     return {
         "ml2": {
             "type_drivers": "flat,vlan,vxlan,local",
@@ -49,7 +52,8 @@ def ml2() -> Sections:
             "mechanism_drivers": "freebsdbridge",
             "extension_drivers": "port_security",
         },
-        "ml2_type_flat": {"flat_networks": "physnet1"},
+        "ml2_type_flat": {"flat_networks": ",".join(names)},
+        "ml2_type_vlan": {"network_vlan_ranges": ",".join(vlans)},
         "securitygroup": {"enable_security_group": True},
     }
 
@@ -59,8 +63,8 @@ def metadata_socket(layout: Layout, host: str) -> Path:
     return layout.run_dir / "run" / f"metadata-{host}.sock"
 
 
-def agent(layout: Layout, secrets: dict[str, str], host: str, helper: str) -> Sections:
-    """neutron.conf of the agents on ``host``: bridge, DHCP and metadata."""
+def agent(layout: Layout, secrets: dict[str, str], host: str, cards: dict[str, str], helper: str) -> Sections:
+    """neutron.conf of the agents on ``host``; ``cards``: physical network -> network card."""
     sections = base(layout, secrets, "neutron", "neutron")
     del sections["database"]
     state = layout.data("hosts") / host / "neutron"
@@ -84,12 +88,14 @@ def agent(layout: Layout, secrets: dict[str, str], host: str, helper: str) -> Se
     }
     sections["agent"] = {"root_helper": "", "report_interval": 30, "polling_interval": 1}
     sections["securitygroup"] = {"firewall_driver": "beastack_pf", "enable_security_group": True}
-    sections["freebsd_bridge"] = {"physical_interface_mappings": "physnet1:em0"}
+    sections["freebsd_bridge"] = {
+        "physical_interface_mappings": ",".join(f"{network}:{card}" for network, card in cards.items())
+    }
     sections["beastack"] = {
         "dhcp_path": str(state / "dhcp"),
         "proxy_path": str(state / "ns-metadata-proxy"),
         "metadata_socket": socket,
-        "physical_interfaces": "em0",
+        "physical_interfaces": ",".join(cards.values()),
         "privsep_entries": "interfaces,pf,guard,jails,dhcp",
     }
     for context in CONTEXTS:

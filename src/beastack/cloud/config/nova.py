@@ -1,21 +1,8 @@
 """nova: the control plane's services, and nova-compute on a host."""
 
-from pathlib import Path
-
 from beastack.cloud.config.common import PORTS, Sections, base, client_auth, database, url
 from beastack.cloud.layout import Layout
-
-# Debian's OVMF, and the FreeBSD port edk2-bhyve.
-FIRMWARE = (
-    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-    ("/usr/local/share/uefi-firmware/BHYVE_UEFI_CODE.fd", "/usr/local/share/uefi-firmware/BHYVE_UEFI_VARS.fd"),
-)
-
-
-def firmware() -> tuple[str, str]:
-    """Code and variables of the firmware that is installed; the FreeBSD port's where none is."""
-    return next((pair for pair in FIRMWARE if Path(pair[0]).exists()), FIRMWARE[-1])
+from beastack.cloud.platform import programs
 
 
 def control(layout: Layout, secrets: dict[str, str]) -> Sections:
@@ -49,7 +36,7 @@ def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, he
     # a compute host reaches the database through the conductor only
     for name in ("database", "api_database", "scheduler", "conductor"):
         del sections[name]
-    code, variables = firmware()
+    code, variables = programs.firmware()
     state = layout.data("hosts") / host / "nova"
     sections["DEFAULT"] |= {
         "host": host,
@@ -78,4 +65,4 @@ def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, he
     return sections
 
 
-__all__ = ["PORTS", "compute", "control", "firmware"]
+__all__ = ["PORTS", "compute", "control"]

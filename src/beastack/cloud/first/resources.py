@@ -17,7 +17,6 @@ IMAGE = "beastack-guest"
 VERSION = "beastack_guest_version"
 NETWORK = "provider"
 SUBNET = "provider-ipv4"
-PHYSICAL_NETWORK = "physnet1"
 GROUP = "ping-and-ssh"
 # name -> virtual CPUs, memory in MiB, root disk in GiB
 FLAVORS = {"b1.tiny": (1, 256, 1), "b1.small": (1, 1024, 10), "b1.medium": (2, 4096, 40)}
@@ -86,7 +85,7 @@ def build_image(layout: Layout) -> tuple[Path, str]:
     return image.path, image.version
 
 
-def ensure_network(cloud: Any, prefix: str) -> str:
+def ensure_network(cloud: Any, physical_network: str, prefix: str) -> str:
     """A flat provider network for all projects; ``prefix`` is the first three bytes of its /24."""
     made = []
     network = cloud.network.find_network(NETWORK, ignore_missing=True)
@@ -95,7 +94,7 @@ def ensure_network(cloud: Any, prefix: str) -> str:
             name=NETWORK,
             is_shared=True,
             provider_network_type="flat",
-            provider_physical_network=PHYSICAL_NETWORK,
+            provider_physical_network=physical_network,
         )
         made.append("network")
     if cloud.network.find_subnet(SUBNET, ignore_missing=True, network_id=network.id) is None:

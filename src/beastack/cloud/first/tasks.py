@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from beastack.cloud import sdk
+from beastack.cloud import sdk, services
+from beastack.cloud.description import Cluster
 from beastack.cloud.first import resources, server
 from beastack.cloud.graph import Graph
 from beastack.cloud.layout import Layout
@@ -13,8 +14,11 @@ from beastack.cloud.layout import Layout
 class FirstServer:
     """Makes what is missing, waits for the guest, and remembers whether something was made."""
 
-    def __init__(self, layout: Layout, secrets: dict[str, str], hosts: set[str]) -> None:
-        self.layout, self.secrets, self.hosts = layout, secrets, hosts
+    def __init__(self, layout: Layout, secrets: dict[str, str], cluster: Cluster) -> None:
+        self.layout, self.secrets = layout, secrets
+        self.physical_network = cluster.physical_network[0].name
+        self.hosts = {host.name for host in cluster.host}
+        self.services = {name for host in cluster.host for name in services.on_host(layout, host)}
         self.made: list[str] = []
         self.address = ""
         self.running = False
@@ -28,8 +32,9 @@ class FirstServer:
         def add(name: str, work: Callable[[], str | None], *needs: str) -> None:
             graph.add(name, work, *(n for n in needs if n in graph.tasks))
 
-        agents = [f"bridge-agent-{h}" for h in sorted(self.hosts)]
-        computes = [f"nova-compute-{h}" for h in sorted(self.hosts)]
+        def on_hosts(kind: str) -> list[str]:
+            return sorted(name for name in self.services if name.startswith(f"{kind}-"))
+
         add("guest image", self._build)
         add("project", self._making(lambda: resources.ensure_project(self.admin, self.secrets["demo"])), "keystone")
         add("image", self._making(self._upload), "guest image", "glance-api", "keystone")
@@ -37,13 +42,13 @@ class FirstServer:
         add("network", self._making(self._network), "neutron-api", "neutron-rpc-server")
         add("security group", self._making(lambda: resources.ensure_group(self.demo)), "project", "neutron-api")
         add("key pair", self._making(lambda: resources.ensure_key(self.demo, self.layout)), "project", "nova-api")
-        add("agents known", lambda: server.agents_alive(self.admin, self.hosts), *agents)
+        add("agents known", lambda: server.agents_alive(self.admin, self.hosts), *on_hosts("bridge-agent"))
         parts = ("image", "flavors", "network", "security group", "key pair", "agents known", "nova-scheduler")
-        add("server", self._making(lambda: server.ensure(self.demo)), *parts, *computes)
+        add("server", self._making(lambda: server.ensure(self.demo)), *parts, *on_hosts("nova-compute"))
         add("server ACTIVE", self._active, "server")
-        add("ping", self._ping, "server ACTIVE", *(f"dhcp-agent-{h}" for h in sorted(self.hosts)))
+        add("ping", self._ping, "server ACTIVE", *on_hosts("dhcp-agent"))
         add("lease", lambda: self._when_running(lambda: server.wait_lease(self.demo, self.address)), "ping")
-        metadata = [f"metadata-agent-{h}" for h in sorted(self.hosts)]
+        metadata = on_hosts("metadata-agent")
         add("metadata", lambda: self._when_running(lambda: server.wait_metadata(self.demo)), "ping", *metadata)
 
     @property
@@ -81,7 +86,7 @@ class FirstServer:
         return note
 
     def _network(self) -> str:
-        return resources.ensure_network(self.admin, self.layout.provider_prefix)
+        return resources.ensure_network(self.admin, self.physical_network, self.layout.provider_prefix)
 
     def _active(self) -> str:
         state = server.wait_active(self.demo)
@@ -93,4 +98,4 @@ class FirstServer:
         return work() if self.running else "it is switched off"
 
     def _ping(self) -> str:
-        return self._when_running(lambda: server.wait_ping(self.address, self.layout.log("bridge-agent-fbsd1")))
+        return self._when_running(lambda: server.wait_ping(self.address, self.layout.log(f"bridge-agent-{min(self.hosts)}")))

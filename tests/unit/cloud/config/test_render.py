@@ -7,9 +7,11 @@ import pytest
 
 from beastack.cloud.config import backing, identity, neutron, nova
 from beastack.cloud.config.common import Sections, render
+from beastack.cloud.description import Cluster
 from beastack.cloud.layout import PASSWORDS, Layout
 
 LAYOUT = Layout("t", Path("/var/lib/beastack/t"), 7)
+CARDS = {"physnet1": "em0", "physnet2": "em1"}
 SECRETS = {name: f"secret-of-{name}" for name in PASSWORDS}
 
 
@@ -29,8 +31,8 @@ def parsed(sections: Sections) -> RawConfigParser:
         nova.control(LAYOUT, SECRETS),
         nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper"),
         neutron.server(LAYOUT, SECRETS),
-        neutron.ml2(),
-        neutron.agent(LAYOUT, SECRETS, "fbsd1", "helper"),
+        neutron.ml2(Cluster()),
+        neutron.agent(LAYOUT, SECRETS, "fbsd1", CARDS, "helper"),
     ],
 )
 def test_what_is_rendered_reads_back_the_same(sections: Sections) -> None:
@@ -49,14 +51,14 @@ def test_a_line_break_cannot_add_an_option() -> None:
 def test_compute_hosts_do_not_get_the_database() -> None:
     for sections in (
         nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper"),
-        neutron.agent(LAYOUT, SECRETS, "fbsd1", "helper"),
+        neutron.agent(LAYOUT, SECRETS, "fbsd1", CARDS, "helper"),
     ):
         assert SECRETS["database"] not in render(sections)
         assert SECRETS["admin"] not in render(sections)
 
 
 def test_every_context_has_its_helper() -> None:
-    agent = neutron.agent(LAYOUT, SECRETS, "fbsd1", "helper --config-file x")
+    agent = neutron.agent(LAYOUT, SECRETS, "fbsd1", CARDS, "helper --config-file x")
     compute = nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper --config-file x")
     for sections, context in ((agent, "privsep"), (agent, "beastack_privileged"), (compute, "beastack_privileged")):
         assert sections[context]["helper_command"] == "helper --config-file x"
@@ -80,3 +82,9 @@ def test_brokers_of_two_clouds_share_no_socket() -> None:
     for port in ("ERL_EPMD_PORT", "RABBITMQ_DIST_PORT"):
         assert one[port] != two[port]
     assert "-kernel inet_dist_use_interface {100,64,7,1}" in one["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
+
+
+def test_an_agent_knows_its_cards_and_no_others() -> None:
+    agent = parsed(neutron.agent(LAYOUT, SECRETS, "fbsd1", CARDS, "helper"))
+    assert agent.get("freebsd_bridge", "physical_interface_mappings") == "physnet1:em0,physnet2:em1"
+    assert agent.get("beastack", "physical_interfaces") == "em0,em1"

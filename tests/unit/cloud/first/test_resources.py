@@ -57,7 +57,7 @@ def test_the_group_lets_icmp_and_ssh_in_and_nothing_else() -> None:
 def test_a_second_time_makes_nothing() -> None:
     there = cloud()
     for _ in range(2):
-        group, network = resources.ensure_group(there), resources.ensure_network(there, "198.18.3")
+        group, network = resources.ensure_group(there), resources.ensure_network(there, "physnet1", "198.18.3")
     assert group == "ping-and-ssh is there"
     assert network == "provider is there"
 
@@ -72,7 +72,7 @@ def test_a_rule_that_was_taken_away_comes_back() -> None:
 
 def test_the_subnet_leaves_the_gateway_and_the_hosts_out_of_its_pool() -> None:
     there = cloud()
-    resources.ensure_network(there, "198.18.3")
+    resources.ensure_network(there, "physnet1", "198.18.3")
     subnet = there.network.subnets[resources.SUBNET]
     assert subnet["gateway_ip"] == "198.18.3.1"
     assert subnet["allocation_pools"] == [{"start": "198.18.3.100", "end": "198.18.3.199"}]

@@ -1,0 +1,22 @@
+"""What runs where follows from the description."""
+
+from pathlib import Path
+
+from beastack.cloud import services
+from beastack.cloud.description import Host
+from beastack.cloud.layout import Layout
+
+LAYOUT = Layout("t", Path("/var/lib/beastack/t"), 7)
+
+
+def test_roles_decide_what_a_host_runs() -> None:
+    both = services.on_host(LAYOUT, Host(name="a"))
+    assert {"nova-compute-a", "bridge-agent-a", "dhcp-agent-a", "metadata-agent-a"} <= set(both)
+    compute = services.on_host(LAYOUT, Host(name="b", roles=["compute"]))
+    assert set(compute) == {"nova-compute-b", "bridge-agent-b"}
+    assert "nova-compute-c" not in services.on_host(LAYOUT, Host(name="c", roles=["network"]))
+
+
+def test_services_of_a_host_enter_it() -> None:
+    for spec in services.on_host(LAYOUT, Host(name="a")).values():
+        assert spec.host == "/var/lib/beastack/t/hosts/a/engine.json"
