@@ -19,8 +19,13 @@ _TAP = re.compile(r"tap[0-9a-f-]{1,12}")
 _NMDM = re.compile(r"/dev/nmdm[0-9]{1,6}[AB]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MAX_CPUS = 64
-# Slots of bus 0: 0 host bridge, 2 random numbers, 3-12 disks, 13 CD, 14-28 nics, 29 frame buffer, 30
-# tablet, 31 LPC.
+_CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+# struct sockaddr_un of FreeBSD holds 104 bytes with the NUL.
+_MAX_SOCKET_PATH = 103
+# Slots of bus 0: 0 host bridge, 1 channels, 2 random numbers, 3-12 disks, 13 CD, 14-28 nics, 29 frame
+# buffer, 30 tablet, 31 LPC.
+_CHANNEL_SLOT = 1
+_MAX_CHANNELS = 16
 _RANDOM_SLOT = 2
 _FIRST_DISK_SLOT = 3
 _CD_SLOT = 13
@@ -49,6 +54,13 @@ def _check_path(path: str, what: str) -> None:
         all(character.isprintable() and character not in ",\\" for character in path),
         f"{what}: {path!r} has a comma, a backslash or a character that cannot be printed",
     )
+
+
+def _check_socket(path: str, what: str) -> None:
+    """The same for a unix socket that bhyve makes. A `=` or a colon would begin another part of the option."""
+    _check_path(path, what)
+    _require(not set("=:") & set(path), f"{what}: {path!r} has a colon or an equals sign")
+    _require(len(path.encode()) <= _MAX_SOCKET_PATH, f"{what}: the path is too long for a socket")
 
 
 def _check_port(port: int, what: str) -> None:
@@ -175,6 +187,18 @@ Console = TcpConsole | NmdmConsole
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """A virtio-console port: a device of this name in the guest, a unix socket on the host (made by bhyve)."""
+
+    name: str
+    path: str
+
+    def __post_init__(self) -> None:
+        _require(_CHANNEL.fullmatch(self.name) is not None, f"channel: {self.name!r} is no name of a port")
+        _check_socket(self.path, "channel")
+
+
+@dataclass(frozen=True, slots=True)
 class FrameBuffer:
     """A VNC screen with a tablet. No password: it would stand in the process list, so keep it on the host."""
 
@@ -187,8 +211,34 @@ class FrameBuffer:
     def __post_init__(self) -> None:
         _check_port(self.port, "frame buffer")
         _check_address(self.address, "frame buffer")
-        _require(640 <= self.width <= 1920, f"frame buffer: width {self.width} is out of range")
-        _require(480 <= self.height <= 1200, f"frame buffer: height {self.height} is out of range")
+        _check_size(self.width, self.height)
+
+    def option(self) -> str:
+        """Where it listens, as `-s N,fbuf,…` names it."""
+        return f"tcp={self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class SocketFrameBuffer:
+    """The same on a unix socket, which bhyve makes (a file left there does no harm)."""
+
+    path: str
+    width: int = 1024
+    height: int = 768
+    wait: bool = False
+
+    def __post_init__(self) -> None:
+        _check_socket(self.path, "frame buffer")
+        _check_size(self.width, self.height)
+
+    def option(self) -> str:
+        """Where it listens, as `-s N,fbuf,…` names it."""
+        return f"rfb=unix:{self.path}"
+
+
+def _check_size(width: int, height: int) -> None:
+    _require(640 <= width <= 1920, f"frame buffer: width {width} is out of range")
+    _require(480 <= height <= 1200, f"frame buffer: height {height} is out of range")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +247,28 @@ class Capabilities:
 
     tcp_console: bool
     bootindex: bool
+    socket_frame_buffer: bool = True
+    variables: bool = True
+    options: bool = True
 
     @classmethod
     def of_release(cls, major: int, minor: int) -> "Capabilities":
-        """TCP consoles were seen on 15.1 (10-bhyve.txt); bhyve(8) of 14.0 is the first with bootindex."""
-        return cls(tcp_console=(major, minor) >= (15, 1), bootindex=major >= 14)
+        """Consoles on TCP and screens on unix sockets were seen on 15.1 (10, 15); bhyve(8) of 14.0 is the first with
+        bootindex, `-o` and a variables file. What was neither seen nor documented counts as missing.
+        """
+        seen, documented = (major, minor) >= (15, 1), major >= 14
+        return cls(
+            tcp_console=seen,
+            bootindex=documented,
+            socket_frame_buffer=seen,
+            variables=documented,
+            options=documented,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Everything that makes a guest's command line."""
+    """Everything that makes a guest's command line. ``console`` is com1; ``more_consoles`` are com2 to com4."""
 
     name: str
     uuid: str
@@ -217,9 +279,11 @@ class Machine:
     disks: tuple[Disk, ...] = ()
     nics: tuple[Nic, ...] = ()
     cd: Cd | None = None
-    frame_buffer: FrameBuffer | None = None
+    frame_buffer: FrameBuffer | SocketFrameBuffer | None = None
     random: bool = True
     wired: bool = False
+    more_consoles: tuple[Console, ...] = ()
+    channels: tuple[Channel, ...] = ()
 
     def __post_init__(self) -> None:
         _require(_NAME.fullmatch(self.name) is not None, f"name: {self.name!r} is no name of a machine")
@@ -231,6 +295,18 @@ class Machine:
         _require(len({nic.tap for nic in self.nics}) == len(self.nics), "nics: one tap twice")
         _require(len({nic.mac for nic in self.nics}) == len(self.nics), "nics: one MAC address twice")
         _require(len({disk.path for disk in self.disks}) == len(self.disks), "disks: one path twice")
+        _require(len(self.more_consoles) <= 3, "consoles: more than four")
+        _require(len(self.channels) <= _MAX_CHANNELS, f"channels: more than {_MAX_CHANNELS}")
+        _require(len({c.name for c in self.channels}) == len(self.channels), "channels: one name twice")
+        # 15: a port or device that is used twice ends in exit 4
+        places = [console.option() for console in self.consoles()] + [channel.path for channel in self.channels]
+        if self.frame_buffer is not None:
+            places.append(self.frame_buffer.option().removeprefix("rfb=unix:"))
+        _require(len(set(places)) == len(places), "consoles, channels and frame buffer: one place twice")
+
+    def consoles(self) -> tuple[Console, ...]:
+        """com1 and the others, in order."""
+        return (self.console, *self.more_consoles)
 
     def file_paths(self) -> Iterator[str]:
         """Files of the guest's own that bhyve will open for it (the shared bootrom code is not one of
@@ -247,8 +323,12 @@ class Machine:
 def needs(machine: Machine, can: Capabilities) -> Sequence[str]:
     """What the machine asks for and this release cannot give; empty when it can run."""
     missing = []
-    if isinstance(machine.console, TcpConsole) and not can.tcp_console:
+    if any(isinstance(console, TcpConsole) for console in machine.consoles()) and not can.tcp_console:
         missing.append("a console on TCP (-l com1,tcp=…)")
+    if isinstance(machine.frame_buffer, SocketFrameBuffer) and not can.socket_frame_buffer:
+        missing.append("a frame buffer on a unix socket (-s N,fbuf,rfb=unix:…)")
+    if machine.bootrom.variables is not None and not can.variables:
+        missing.append("UEFI variables in a file (-l bootrom,CODE,VARS)")
     return missing
 
 
@@ -257,6 +337,9 @@ def _devices(machine: Machine, can: Capabilities) -> Iterator[str]:
     goes.
     """
     yield "0,hostbridge"
+    if machine.channels:
+        ports = ",".join(f"{channel.name}={channel.path}" for channel in machine.channels)
+        yield f"{_CHANNEL_SLOT},virtio-console,{ports}"
     if machine.random:
         yield f"{_RANDOM_SLOT},virtio-rnd"
     for index, disk in enumerate(machine.disks):
@@ -274,7 +357,7 @@ def _devices(machine: Machine, can: Capabilities) -> Iterator[str]:
     screen = machine.frame_buffer
     if screen is not None:
         wait = ",wait" if screen.wait else ""
-        yield f"29,fbuf,tcp={screen.address}:{screen.port},w={screen.width},h={screen.height}{wait}"
+        yield f"29,fbuf,{screen.option()},w={screen.width},h={screen.height}{wait}"
         yield "30,xhci,tablet"
     yield "31,lpc"
 
@@ -292,10 +375,13 @@ def argv(machine: Machine, can: Capabilities) -> list[str]:
     if machine.wired:
         line.append("-S")
     line += ["-c", f"{shape.cpus},sockets={shape.sockets},cores={shape.cores},threads={shape.threads}"]
-    line += ["-m", f"{machine.memory_mib}M", "-U", machine.uuid, "-o", "pci.enable_bars=true"]
+    line += ["-m", f"{machine.memory_mib}M", "-U", machine.uuid]
+    if can.options:
+        line += ["-o", "pci.enable_bars=true"]
     for device in _devices(machine, can):
         line += ["-s", device]
-    line += ["-l", f"com1,{machine.console.option()}"]
+    for number, console in enumerate(machine.consoles(), start=1):
+        line += ["-l", f"com{number},{console.option()}"]
     rom = [machine.bootrom.code]
     if machine.bootrom.variables is not None:
         rom.append(machine.bootrom.variables)

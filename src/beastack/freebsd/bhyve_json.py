@@ -2,7 +2,8 @@
 
 The text may come from a process with fewer rights than its reader, so nothing is guessed: every key is known
 and present, every value has exactly its type (true is no 1), no key stands twice, the text is small. What
-passes is checked again by the dataclasses of `bhyve.py`. Standard library only.
+passes is checked again by the dataclasses of `bhyve.py`. Version 1, which guests that were started by an older
+Beastack have, knows neither further consoles nor channels, and a frame buffer on TCP only. Standard library only.
 """
 
 import json
@@ -14,6 +15,7 @@ from beastack.freebsd.bhyve import (
     BadMachine,
     Bootrom,
     Cd,
+    Channel,
     Console,
     Disk,
     DiskKind,
@@ -21,11 +23,12 @@ from beastack.freebsd.bhyve import (
     Machine,
     Nic,
     NmdmConsole,
+    SocketFrameBuffer,
     TcpConsole,
     Topology,
 )
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 64 * 1024
 
 T = TypeVar("T")
@@ -34,11 +37,19 @@ T = TypeVar("T")
 def dump(machine: Machine) -> str:
     """The description as text that `load` reads back to the same machine."""
     values = asdict(machine)
-    kind = "tcp" if isinstance(machine.console, TcpConsole) else "nmdm"
-    values["console"] = {"kind": kind, **values["console"]}
+    values["console"] = _kind_of(machine.console, values["console"])
+    pairs = zip(machine.more_consoles, values["more_consoles"], strict=True)
+    values["more_consoles"] = [_kind_of(console, value) for console, value in pairs]
+    if machine.frame_buffer is not None:
+        kind = "tcp" if isinstance(machine.frame_buffer, FrameBuffer) else "unix"
+        values["frame_buffer"] = {"kind": kind, **values["frame_buffer"]}
     for disk in values["disks"]:
         disk["kind"] = disk["kind"].value
     return json.dumps({"version": VERSION, **values}, indent=1, sort_keys=True)
+
+
+def _kind_of(console: Console, value: dict[str, object]) -> dict[str, object]:
+    return {"kind": "tcp" if isinstance(console, TcpConsole) else "nmdm", **value}
 
 
 def load(text: str) -> Machine:
@@ -110,8 +121,10 @@ def _optional(value: dict[str, object] | None, where: str, build: Callable[[_Rea
 
 
 def _machine(reader: _Reader) -> Machine:
-    if reader.take("version", int) != VERSION:
-        raise BadMachine(f"machine: the version is not {VERSION}")
+    version = reader.take("version", int)
+    if version not in (1, VERSION):
+        raise BadMachine(f"machine: the version is neither 1 nor {VERSION}")
+    screen = _screen if version > 1 else _frame_buffer
     return Machine(
         name=reader.take("name", str),
         uuid=reader.take("uuid", str),
@@ -122,9 +135,11 @@ def _machine(reader: _Reader) -> Machine:
         disks=_each(reader.take("disks", list), "disks", _disk),
         nics=_each(reader.take("nics", list), "nics", _nic),
         cd=_optional(reader.maybe("cd", dict), "cd", lambda part: Cd(part.take("path", str))),
-        frame_buffer=_optional(reader.maybe("frame_buffer", dict), "frame_buffer", _frame_buffer),
+        frame_buffer=_optional(reader.maybe("frame_buffer", dict), "frame_buffer", screen),
         random=reader.take("random", bool),
         wired=reader.take("wired", bool),
+        more_consoles=_each(reader.take("more_consoles", list), "more_consoles", _console) if version > 1 else (),
+        channels=_each(reader.take("channels", list), "channels", _channel) if version > 1 else (),
     )
 
 
@@ -154,6 +169,24 @@ def _disk(reader: _Reader) -> Disk:
 
 def _nic(reader: _Reader) -> Nic:
     return Nic(reader.take("tap", str), reader.take("mac", str), reader.maybe("mtu", int))
+
+
+def _channel(reader: _Reader) -> Channel:
+    return Channel(reader.take("name", str), reader.take("path", str))
+
+
+def _screen(reader: _Reader) -> FrameBuffer | SocketFrameBuffer:
+    kind = reader.take("kind", str)
+    if kind == "tcp":
+        return _frame_buffer(reader)
+    if kind == "unix":
+        return SocketFrameBuffer(
+            path=reader.take("path", str),
+            width=reader.take("width", int),
+            height=reader.take("height", int),
+            wait=reader.take("wait", bool),
+        )
+    raise BadMachine(f"frame buffer: {kind!r} is not known")
 
 
 def _frame_buffer(reader: _Reader) -> FrameBuffer:

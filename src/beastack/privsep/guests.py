@@ -77,8 +77,10 @@ def check_machine(text: str, uuid: str, folder: Path) -> bhyve.Machine:
         _refuse("console: only TCP on 127.0.0.1 is served")
     elif console.port not in ports:
         _refuse(f"console: port {console.port} is not one of {ports.start}-{ports.stop - 1}")
-    if screen is not None and screen.address != "127.0.0.1":
+    if screen is not None and (not isinstance(screen, bhyve.FrameBuffer) or screen.address != "127.0.0.1"):
         _refuse("frame buffer: only on 127.0.0.1")
+    if machine.more_consoles or machine.channels:
+        _refuse("consoles: one serial console and no channels are served")
     for nic in machine.nics:
         checks.tap_name(nic.tap)
     for name in machine.file_paths():

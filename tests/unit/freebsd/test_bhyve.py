@@ -22,6 +22,7 @@ SMALL = bhyve.Machine(
     bootrom=bhyve.Bootrom("/tmp/fw.fd", "/tmp/vars.fd"),
     console=bhyve.TcpConsole(7001),
 )
+OLD = replace(SMALL, bootrom=bhyve.Bootrom("/f"), console=bhyve.NmdmConsole("/dev/nmdm1A"))
 
 
 def test_small() -> None:
@@ -62,11 +63,79 @@ def test_everything() -> None:
     ).split(" ")
 
 
+def test_channels_consoles_and_a_screen_on_a_socket() -> None:
+    """10: the second recorded command line has each of these."""
+    machine = replace(
+        SMALL,
+        frame_buffer=bhyve.SocketFrameBuffer("/tmp/vnc.sock"),
+        channels=(bhyve.Channel("org.qemu.guest_agent.0", "/tmp/qga.sock"), bhyve.Channel("port0", "/tmp/vc.sock")),
+        more_consoles=(bhyve.NmdmConsole("/dev/nmdm1A"), bhyve.TcpConsole(7002)),
+    )
+    line = bhyve.argv(machine, SEEN)
+    assert "1,virtio-console,org.qemu.guest_agent.0=/tmp/qga.sock,port0=/tmp/vc.sock" in line
+    assert "29,fbuf,rfb=unix:/tmp/vnc.sock,w=1024,h=768" in line
+    assert _after(line, "-l")[:3] == ["com1,tcp=127.0.0.1:7001", "com2,/dev/nmdm1A", "com3,tcp=127.0.0.1:7002"]
+    assert bhyve_json.load(bhyve_json.dump(machine)) == machine
+
+
+def test_one_place_is_used_once() -> None:
+    """15: com1 and com2 on one port end in exit 4."""
+    for change in (
+        {"more_consoles": (bhyve.TcpConsole(7001),)},
+        {"frame_buffer": bhyve.FrameBuffer(7001)},
+        {"more_consoles": tuple(bhyve.NmdmConsole(f"/dev/nmdm{n}A") for n in range(4))},
+        {"channels": (bhyve.Channel("a", "/x"), bhyve.Channel("a", "/y"))},
+        {"channels": (bhyve.Channel("a", "/x"), bhyve.Channel("b", "/x"))},
+        {"channels": (bhyve.Channel("a", "/x"),), "frame_buffer": bhyve.SocketFrameBuffer("/x")},
+        {"channels": tuple(bhyve.Channel(f"c{n}", f"/{n}") for n in range(17))},
+    ):
+        with pytest.raises(bhyve.BadMachine):
+            replace(SMALL, **change)
+
+
+@pytest.mark.parametrize("path", ["x", "/a:b", "/a=b", "/a,b", "/" + "x" * 103, "/../x"])
+def test_sockets_that_bhyve_would_split(path: str) -> None:
+    with pytest.raises(bhyve.BadMachine):
+        bhyve.SocketFrameBuffer(path)
+    with pytest.raises(bhyve.BadMachine):
+        bhyve.Channel("port0", path)
+    with pytest.raises(bhyve.BadMachine):
+        bhyve.Channel("a=b", "/x")
+
+
+def test_what_older_releases_lack() -> None:
+    old = bhyve.Capabilities.of_release(13, 2)
+    console = replace(SMALL, console=bhyve.NmdmConsole("/dev/nmdm1A"))
+    with pytest.raises(bhyve.BadMachine, match="variables"):
+        bhyve.argv(console, old)
+    plain = replace(console, bootrom=bhyve.Bootrom("/tmp/fw.fd"))
+    assert "-o" not in bhyve.argv(plain, old)
+    with pytest.raises(bhyve.BadMachine, match="unix socket"):
+        bhyve.argv(replace(console, frame_buffer=bhyve.SocketFrameBuffer("/x")), bhyve.Capabilities.of_release(14, 3))
+    assert "pci.enable_bars=true" in bhyve.argv(console, bhyve.Capabilities.of_release(14, 0))
+
+
+def test_a_description_of_an_older_beastack_is_read() -> None:
+    machine = replace(SMALL, frame_buffer=bhyve.FrameBuffer(5901))
+    values = json.loads(bhyve_json.dump(machine))
+    del values["frame_buffer"]["kind"], values["channels"], values["more_consoles"]
+    assert bhyve_json.load(json.dumps({**values, "version": 1})) == machine
+    with pytest.raises(bhyve.BadMachine, match="missing"):
+        bhyve_json.load(json.dumps(values))
+    with pytest.raises(bhyve.BadMachine, match="unknown"):
+        bhyve_json.load(json.dumps({**values, "version": 1, "channels": []}))
+
+
 def test_an_older_release() -> None:
     old = bhyve.Capabilities.of_release(13, 5)
     with pytest.raises(bhyve.BadMachine, match="console on TCP"):
         bhyve.argv(SMALL, old)
-    line = bhyve.argv(replace(SMALL, console=bhyve.NmdmConsole("/dev/nmdm1A"), disks=(bhyve.Disk("/d"),)), old)
+    line = bhyve.argv(
+        replace(
+            SMALL, bootrom=bhyve.Bootrom("/f"), console=bhyve.NmdmConsole("/dev/nmdm1A"), disks=(bhyve.Disk("/d"),)
+        ),
+        old,
+    )
     assert "3,virtio-blk,/d" in line
 
 
@@ -134,9 +203,17 @@ _machines = st.builds(
         unique_by=(lambda nic: nic.tap, lambda nic: nic.mac),
     ).map(tuple),
     cd=st.none() | st.builds(bhyve.Cd, _paths),
-    frame_buffer=st.none() | st.builds(bhyve.FrameBuffer, st.integers(1024, 65535)),
+    frame_buffer=st.none()
+    | st.builds(bhyve.FrameBuffer, st.integers(1024, 65535), st.just("127.0.0.2"))
+    | st.just(bhyve.SocketFrameBuffer("/run/screen.sock", wait=True)),
     random=st.booleans(),
     wired=st.booleans(),
+    more_consoles=st.lists(
+        st.integers(0, 9).map(lambda n: bhyve.NmdmConsole(f"/dev/nmdm10{n}A")), max_size=3, unique=True
+    ).map(tuple),
+    channels=st.lists(
+        st.integers(0, 9).map(lambda n: bhyve.Channel(f"org.x.{n}", f"/run/{n}.sock")), max_size=3, unique=True
+    ).map(tuple),
 )
 
 
