@@ -20,9 +20,9 @@ USER = "'beastack'@'localhost'"
 @contextmanager
 def _cursor(socket: Path) -> Iterator[Any]:
     """As root, whom the server knows by the socket."""
-    with pymysql.connect(unix_socket=str(socket), user="root", connect_timeout=5) as connection:
-        with connection.cursor() as cursor:
-            yield cursor
+    server = pymysql.connect(unix_socket=str(socket), user="root", connect_timeout=5)
+    with server as connection, connection.cursor() as cursor:
+        yield cursor
 
 
 def ensure(socket: Path, password: str) -> bool:

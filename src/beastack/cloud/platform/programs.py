@@ -1,7 +1,7 @@
 """Where the systems' packages put what a cloud runs by its full path: one table, Debian 12 and FreeBSD's pkg.
 
-Sources: dpkg -L of the packages in ``packages``; pkg-plist of FreeBSD's ports net/rabbitmq, databases/mariadb118-server,
-databases/memcached, sysutils/edk2.
+Sources: dpkg -L of the packages in ``packages``; FreeBSD's ports net/rabbitmq, databases/mariadb118-server,
+databases/memcached, sysutils/edk2 (pkg-plist).
 """
 
 import os
