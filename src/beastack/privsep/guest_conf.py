@@ -11,6 +11,12 @@ OPTIONS = [
         "instances_path", help="Folder of the instances that the privileged side accepts: nova's instances_path."
     ),
     cfg.StrOpt(
+        "guests_path",
+        default="",
+        help="Folder of root's on the file system of instances_path, where running guests' files have a name that "
+        "nova-compute cannot change; needed when nova-compute is not root.",
+    ),
+    cfg.StrOpt(
         "bootrom",
         default="/usr/local/share/uefi-firmware/BHYVE_UEFI_CODE.fd",
         help="UEFI code that every guest starts with.",

@@ -83,6 +83,32 @@ class GuestState:
         return state
 
 
+def open_own(name: Path | str, flags: int, mode: int) -> int:
+    """Open a file for writing in a folder that another user may change: never through a link, and never one that
+    has a second name somewhere else (on FreeBSD anybody may give one to a file of root's). Made when it is not there.
+    """
+    descriptor = os.open(name, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(descriptor)
+        raise GuestFileError(f"{name}: not a regular file with one name")
+    return descriptor
+
+
+def enter(folder: Path) -> None:
+    """Make ``folder`` the working directory, when no part of it is a symbolic link (OSError otherwise)."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    current = os.open("/", flags)
+    try:
+        for part in folder.absolute().parts[1:]:
+            below = os.open(part, flags, dir_fd=current)
+            os.close(current)
+            current = below
+        os.fchdir(current)
+    finally:
+        os.close(current)
+
+
 def read_regular(path: Path, limit: int, *, owner: int | None = None) -> bytes:
     """Read a regular file that is no symlink, has one name, is not larger than `limit` (and belongs to
     `owner`).
@@ -157,8 +183,7 @@ def take_lock(folder: Path, seconds: float) -> int | None:
 
     It waits a little, because `is_supervised` holds the lock for a moment, too.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(folder / LOCK, flags, 0o644)
+    descriptor = open_own(folder / LOCK, os.O_RDWR, 0o644)
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,13 +22,15 @@ from oslo_config import cfg
 from beastack.freebsd import bhyve, bhyve_json
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.process import is_same, kill_and_wait
-from beastack.privsep import checks, guest_conf, guest_files
+from beastack.privsep import checks, guest_conf, guest_files, guest_pins
 from beastack.privsep.context import entry
 from beastack.privsep.guest_files import GuestFileError, GuestState
 
 _START_SECONDS = 40.0
 _ANSWER_SECONDS = 30.0  # on top of what was granted to the guest: force-poweroff, kill and the tools between them
 _MAX_GRACE = 3600
+# One start of a guest at a time: the second finds it supervised.
+_STARTS = tuple(threading.Lock() for _ in range(16))
 _SUPERVISOR = (sys.executable, "-I", "-m", "beastack.nova.guest.main")
 
 
@@ -114,9 +117,19 @@ def _answer(state: GuestState | None) -> dict[str, object]:
 def start_guest(uuid: str) -> dict[str, object]:
     """Start the guest as its machine.json says, unless it runs; wait until it runs or has failed."""
     folder = _folder(uuid)
+    with _STARTS[hash(uuid) % len(_STARTS)]:
+        _start(uuid, folder)
+    return _follow(folder, "watch")
+
+
+def _start(uuid: str, folder: Path) -> None:
     if not guest_files.is_supervised(folder):
         raw = guest_files.read_regular(folder / guest_files.MACHINE, bhyve_json.MAX_BYTES)
+        base = guest_conf.register(cfg.CONF).guests_path
+        guest_pins.unpin(base, uuid)
         machine = check_machine(raw.decode(errors="replace"), uuid, folder)
+        if guest_pins.needed(folder):
+            machine = guest_pins.pin(machine, folder, base, uuid)
         done = subprocess.run(
             [*_SUPERVISOR, "run", "--dir", str(folder), "--machine", "-", "--detach"],
             input=bhyve_json.dump(machine),
@@ -129,7 +142,6 @@ def start_guest(uuid: str) -> dict[str, object]:
         )
         if done.returncode not in (0, 3):  # 3: another caller was quicker
             raise GuestFileError(f"beastack-guest: exit {done.returncode}: {done.stdout.strip()}")
-    return _follow(folder, "watch")
 
 
 def _follow(folder: Path, do: str) -> dict[str, object]:
@@ -234,10 +246,12 @@ def forget_guest(uuid: str) -> None:
     """
     folder = _place(uuid)
     if not os.path.lexists(folder):
+        guest_pins.unpin(guest_conf.register(cfg.CONF).guests_path, uuid)
         return
     _stop(uuid, _folder(uuid), 0)
     for name in guest_files.RUNTIME_FILES:
         (folder / name).unlink(missing_ok=True)
+    guest_pins.unpin(guest_conf.register(cfg.CONF).guests_path, uuid)
 
 
 @entry

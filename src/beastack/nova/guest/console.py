@@ -259,11 +259,14 @@ def unix_listener(name: str, owner: int | None) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
+        if owner is not None:
+            # made as the owner's: by the time of a chown(2) the name could mean a file of root's
+            os.seteuid(owner)
         listener.bind(name)
     finally:
+        if owner is not None:
+            os.seteuid(0)
         os.umask(before)
-    if owner is not None:
-        os.chown(name, owner, -1, follow_symlinks=False)
     listener.listen(16)
     listener.setblocking(False)
     return listener

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from beastack.privsep.guest_files import GuestFileError, open_own
+
 LIMIT = 1 << 20
 RECENT = 8 * 1024
 
@@ -21,8 +23,7 @@ class Journal:
         self._size = os.fstat(self._file).st_size
 
     def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        file = os.open(self._name, flags, 0o640)
+        file = open_own(self._name, os.O_WRONLY | os.O_APPEND, 0o640)
         if self._owner is not None:
             os.fchown(file, self._owner, -1)
         return file
@@ -33,12 +34,13 @@ class Journal:
         try:
             if self._size + len(data) > self._limit:
                 Path(self._name).rename(f"{self._name}.1")
+                fresh = self._open()
                 os.close(self._file)
-                self._file = self._open()
+                self._file = fresh
                 self._size = 0
             self._size += os.write(self._file, data)
-        except OSError as error:
-            self._recent = (self._recent + f"\r\n[console log: {error.strerror}]\r\n".encode())[-RECENT:]
+        except (OSError, GuestFileError) as error:
+            self._recent = (self._recent + f"\r\n[console log: {error}]\r\n".encode())[-RECENT:]
 
     @property
     def recent(self) -> bytes:

@@ -66,7 +66,7 @@ def _detach() -> int:
     with contextlib.suppress(FileNotFoundError):
         if os.lstat(name).st_size > _LOG_LIMIT:
             Path(name).rename(f"{name}.1")
-    log = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
+    log = guest_files.open_own(name, os.O_WRONLY | os.O_APPEND, 0o640)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
@@ -86,9 +86,13 @@ def _run(folder: Path, source: str, *, detach: bool) -> int:
     except (bhyve.BadMachine, GuestFileError, OSError, UnicodeDecodeError) as error:
         print(f"beastack-guest: {error}", file=sys.stderr)
         return EXIT_BAD_MACHINE
-    os.chdir(folder)
     here = Path()
-    lock = guest_files.take_lock(here, 1.0)
+    try:
+        guest_files.enter(folder)
+        lock = guest_files.take_lock(here, 1.0)
+    except (GuestFileError, OSError) as error:
+        print(f"beastack-guest: {folder}: {error}", file=sys.stderr)
+        return EXIT_BAD_MACHINE
     if lock is None:
         print(f"beastack-guest: {folder}: another supervisor runs this guest", file=sys.stderr)
         return EXIT_TAKEN
