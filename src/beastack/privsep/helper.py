@@ -37,6 +37,7 @@ from beastack.privsep.peer import Caller
 
 LOG = logging.getLogger(__name__)
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
+SERVICE_MARK = "BEASTACK_CLOUD"
 # Our own, and upstream's by the sections they read (shared/plugpoints.md, section 1).
 CONTEXTS = {
     "beastack.privsep.context.default": "beastack_privileged",
@@ -107,7 +108,9 @@ def verdict_of(privileged: priv_context.PrivContext) -> Verdict:
 
 
 def clean_environment(caller: Caller, section: Any) -> None:
-    """Nothing of another user's environment reaches what is run here."""
+    """Nothing of another user's environment reaches what is run here, and nothing started here is a service."""
+    # guests, dnsmasq, haproxy belong to the host and outlive the services that carry the mark (docs/contracts.md)
+    os.environ.pop(SERVICE_MARK, None)
     if caller.uid == os.geteuid() and os.getuid() == os.geteuid():
         return
     os.environ.clear()
