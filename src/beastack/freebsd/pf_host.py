@@ -77,10 +77,12 @@ def _main(host: Host) -> bool:
     done = host.run(["pfctl", "-sr"])
     if done.out.splitlines() != [ANCHOR_LINE, CLOSE_LINE]:
         raise UnexpectedOutput(done.argv, done.out, f"{ANCHOR_LINE} and {CLOSE_LINE}")
+    if low := _limits(host):
+        raise UnexpectedOutput(["pfctl", "-s", "memory"], ", ".join(low), "the limits that were loaded")
     return True
 
 
-def _enable(host: Host) -> bool:
+def enable(host: Host) -> bool:
     """Switch pf on; True when it was off."""
     if _enabled(host):
         return False
@@ -104,6 +106,6 @@ def prepare(host: Host) -> list[str]:
     changed = [f"{name}={value}" for name, value in SYSCTLS if sysctl.ensure(host, name, value)]
     if _main(host):
         changed.append("main ruleset loaded")
-    if _enable(host):
+    if enable(host):
         changed.append("pf enabled")
     return changed
