@@ -119,7 +119,8 @@ class SshHost:
         argv = [*self._options(), "-O", "exit", self.address.host]
         # it may never have been made, or have ended: either way it is not there afterwards
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=GRACE, check=False)
-        shutil.rmtree(self._folder)
+        # the connection's own process removes its socket at the same moment
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> "SshHost":
         return self
