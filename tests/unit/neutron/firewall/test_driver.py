@@ -25,7 +25,7 @@ class Server:
     """security_group_info_for_devices, as neutron's server answers."""
 
     def __init__(self) -> None:
-        self.devices: dict[str, dict[str, Any]] = {TAP: port()}
+        self.devices: dict[str, dict[str, Any]] = {TAP: port(security_group_source_groups=[SG])}
         self.rules: dict[str, list[dict[str, Any]]] = {SG: DEFAULT}
         self.members: dict[str, Any] = {SG: {"IPv4": [["10.0.0.5", None], ["10.0.0.6", None]], "IPv6": []}}
 
