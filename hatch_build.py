@@ -3,6 +3,7 @@
 nova loads drivers only from below ``nova.virt`` (nova/virt/driver.py, load_compute_driver), and an editable
 install's path entry cannot extend that regular package; so the file goes into site-packages itself.
 """
+
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface

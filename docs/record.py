@@ -9,6 +9,7 @@ at the end, scrolled lines included, becomes the picture. `--width` and `--last`
 """
 
 import argparse
+import io
 import os
 import pty
 import re
@@ -31,7 +32,7 @@ def play(argv: list[str], screen: pyte.HistoryScreen, width: int, height: int) -
     pid, master = pty.fork()
     if pid == 0:
         os.environ |= {"COLUMNS": str(width), "LINES": str(height), "TERM": "xterm-256color"}
-        os.execvp(argv[0], argv)
+        os.execvp(argv[0], argv)  # noqa: S606 - the command to record
     while True:
         if select.select([master], [], [], 600)[0]:
             try:
@@ -74,7 +75,7 @@ def main() -> None:
     lines = [text(row, given.width) for row in rows]
     while lines and not lines[-1].plain:
         lines.pop()
-    console = Console(record=True, width=given.width, file=open(os.devnull, "w"))
+    console = Console(record=True, width=given.width, file=io.StringIO())
     for line in lines[-given.last :]:
         console.print(line, soft_wrap=True)
     # rich would name a font on a server somewhere: the reader's own will do

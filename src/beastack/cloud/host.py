@@ -10,6 +10,7 @@ from beastack.cloud.bringup import run
 from beastack.cloud.description import Cluster, Host
 from beastack.cloud.errors import CloudError
 from beastack.cloud.layout import Layout
+from beastack.cloud.this_freebsd import ThisFreeBSD
 
 SIM = Path(sys.executable).with_name("beastack-sim")
 LIMIT = 60.0
@@ -97,28 +98,6 @@ class SimulatedHosts:
         return [str(SIM), "host", "exec", "--dir", str(folder), "--", *argv]
 
 
-class ThisFreeBSD:
-    """FreeBSD: the machine itself is the compute host, and the operator's networks are used as they are."""
-
-    def networks_up(self) -> str:
-        """Nothing is made: the operator's network is there."""
-        return "this machine's own"
-
-    def start(self, host: Host, address: str) -> str:
-        """Nothing is started: it is this machine."""
-        return "this machine"
-
-    def stop(self, host: str) -> None:
-        """Nothing: the machine goes on."""
-
-    def networks_down(self) -> None:
-        """Nothing was made."""
-
-    def command(self, host: str, argv: list[str]) -> list[str]:
-        """The command itself."""
-        return argv
-
-
 def provider(layout: Layout, cluster: Cluster, platform: str = sys.platform) -> HostProvider:
     """The provider for this system; CloudError where there is none."""
     if platform == "linux":
@@ -129,7 +108,7 @@ def provider(layout: Layout, cluster: Cluster, platform: str = sys.platform) -> 
                 "the description has several hosts, and on FreeBSD this machine is the host",
                 remedy="use clouds/all-in-one.toml",
             )
-        return ThisFreeBSD()
+        return ThisFreeBSD(layout)
     raise CloudError(f"{platform} is not supported", remedy="use Debian 12 or FreeBSD 14.3 or later")
 
 

@@ -11,6 +11,7 @@ from beastack.cloud.layout import Layout, write_private
 from beastack.cloud.supervisor.spec import Family, ServiceSpec
 
 ENV = Path(sys.prefix)
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def _environment(layout: Layout, project: str, folder: str) -> dict[str, str]:
@@ -74,6 +75,14 @@ def _wsgi(
     )
 
 
+def placed(layout: Layout, host: str, platform: str = sys.platform) -> tuple[str | None, dict[str, str]]:
+    """Where a host's services run: inside a simulated host (Linux), or here (FreeBSD), and with which environment."""
+    if platform != "linux":
+        return None, {"PATH": f"{ENV / 'bin'}:{PATH}"}
+    folder = layout.host_dir(host)
+    return str(folder / "engine.json"), {"PATH": f"{folder / 'bin'}:{ENV / 'bin'}:{PATH}", "BEASTACK_SIM": str(folder)}
+
+
 def _main(
     layout: Layout,
     name: str,
@@ -87,12 +96,8 @@ def _main(
     env = {"PYTHONWARNINGS": "ignore"}
     engine = None
     if host is not None:
-        folder = layout.host_dir(host)
-        engine = str(folder / "engine.json")
-        env |= {
-            "PATH": f"{folder / 'bin'}:{ENV / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "BEASTACK_SIM": str(folder),
-        }
+        engine, more = placed(layout, host)
+        env |= more
     full = f"{name}-{host}" if host else name
     return ServiceSpec(
         name=full,

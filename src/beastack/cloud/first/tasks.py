@@ -98,4 +98,6 @@ class FirstServer:
         return work() if self.running else "it is switched off"
 
     def _ping(self) -> str:
-        return self._when_running(lambda: server.wait_ping(self.address, self.layout.log(f"bridge-agent-{min(self.hosts)}")))
+        return self._when_running(
+            lambda: server.wait_ping(self.address, self.layout.log(f"bridge-agent-{min(self.hosts)}"))
+        )

@@ -12,7 +12,7 @@ NEEDS_CSUM = 1
 GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_ECN = 0, 1, 4, 0x80
 
 
-def ones_sum(data: bytes | memoryview, start: int = 0) -> int:
+def ones_sum(data: bytes | bytearray | memoryview, start: int = 0) -> int:
     """The 16-bit one's complement sum of `data`, in network order.
 
     2^16 is 1 modulo 65535, so the sum of the words is the remainder of the whole number: one division in C.

@@ -46,9 +46,6 @@ def server() -> Server:
 def agent(net: FakeNet, server: Server) -> Any:
     cfg.CONF.set_override("firewall_driver", "beastack_pf", "SECURITYGROUP")
     cfg.CONF.set_override("enable_security_group", True, "SECURITYGROUP")
-    from neutron.conf import common
-
-    common.register_core_common_config_opts()
     agent = securitygroups_rpc.SecurityGroupAgentRpc(mock.Mock(), server, defer_refresh_firewall=True)
     assert isinstance(agent.firewall, PfFirewallDriver)
     yield agent
