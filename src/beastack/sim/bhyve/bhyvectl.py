@@ -62,10 +62,10 @@ def _statistics(entry: vmm.Machine) -> str:
     answer = (entry.ask("stats", _SECONDS) or "") if entry.runs() else ""
     resident, runtime = (int(word) for word in (answer.split() or ("0", "0")))
     rows = (
-        ("vcpu total runtime", runtime),
-        ("total number of vm exits", runtime // 150_000),
         ("Resident memory", resident),
         ("Wired memory", 0),
+        ("vcpu total runtime", runtime),
+        ("total number of vm exits", runtime // 150_000),
     )
     return "vcpu0 stats:\n" + "".join(f"{name:<40}\t{value}\n" for name, value in rows)
 

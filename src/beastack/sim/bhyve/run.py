@@ -12,10 +12,11 @@ import socket
 import subprocess
 from collections.abc import Callable
 
-from beastack.sim.bhyve import accel, consoles, machine, process, tap, vmm
+from beastack.sim.bhyve import accel, consoles, load, machine, process, tap, vmm
 from beastack.sim.bhyve.config import Config
 from beastack.sim.bhyve.errors import ERROR, Ended, device_failed
 from beastack.sim.bhyve.qmp import Qmp
+from beastack.sim.zfs import contents
 
 RESET, POWER_OFF, HALT, TRIPLE_FAULT = 0, 1, 2, 3
 _REASONS = {
@@ -76,6 +77,7 @@ class Guest:
         machine.memory_bytes(config.get("memory.size") or "")
         machine.check_simulated(config)
         self._entry, lock = open_machine(config)
+        contents.put_right(vmm.host_folder())
         if lock >= 0:
             self._control = self._entry.listen()  # what is asked before the guest runs waits for it
         self._catch_signals()
@@ -83,8 +85,11 @@ class Guest:
         self._accelerator = accel.choose(config.get("bootrom") or "")
         try:
             cables = self._open_devices()
+            if lock >= 0 and config.get("bootrom") is None and self._entry.loaded:
+                config.set("bootrom", load.firmware() or "")
             if lock < 0 or config.get("bootrom") is None:
                 raise Ended(ERROR, "bhyve: no bootrom was configured\n")
+            self._entry.set_loaded(False)
             return self._live(cables)
         finally:
             for port in self._ports:

@@ -2,6 +2,7 @@
 
     DIR/vmm/NAME/lock      held with flock(2) by the bhyve that runs it, for as long as that lives
     DIR/vmm/NAME/dirty     a guest ran and did not come to its end: its processors were never suspended
+    DIR/vmm/NAME/loaded    bhyveload put a guest into it that has not run yet
     DIR/vmm/NAME/control   socket of the running bhyve, for bhyvectl
 
 Inside a simulated host, /dev/vmm/NAME shows the same.
@@ -113,6 +114,19 @@ class Machine:
         mark = self.folder / "dirty"
         if dirty:
             mark.write_text(f"{os.getpid()}\n")
+        else:
+            mark.unlink(missing_ok=True)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether bhyveload prepared it for its next run."""
+        return (self.folder / "loaded").exists()
+
+    def set_loaded(self, loaded: bool) -> None:
+        """Remember that a guest was loaded, or that it runs now."""
+        mark = self.folder / "loaded"
+        if loaded:
+            mark.touch()
         else:
             mark.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from beastack.sim.engine.devices import prepare_mounts
 from beastack.sim.engine.jails import reap
@@ -19,6 +20,7 @@ from beastack.sim.engine.state import State
 from beastack.sim.engine.vnet import Route
 from beastack.sim.linux.namespaces import sethostname
 from beastack.sim.net.interface import Inet, Kind
+from beastack.sim.zfs import contents
 
 
 def _configure(state: State, config: dict[str, object]) -> None:
@@ -85,6 +87,7 @@ def main() -> None:
             raise SystemExit("the launcher ended before the host was ready")
     sethostname(str(config["name"]))
     prepare_mounts()
+    contents.put_right(Path(str(config["directory"])))
     asyncio.run(_run(config))
 
 

@@ -10,7 +10,7 @@ from beastack.sim.engine.vnet import Vnet
 from beastack.sim.linux.namespaces import CLONE_NEWNET, inside
 from beastack.sim.linux.tuntap import open_tap
 from beastack.sim.net.errors import Failed
-from beastack.sim.net.interface import Inet, Inet6, Interface, Kind
+from beastack.sim.net.interface import POINT_TO_POINT, Inet, Inet6, Interface, Kind
 
 KERNEL_KINDS = (Kind.LOOPBACK, Kind.VTNET)
 
@@ -31,6 +31,10 @@ class Stack:
 
 
 def needed(interface: Interface) -> bool:
+    if interface.kind in POINT_TO_POINT:
+        if interface.inet or any(not own.automatic for own in interface.inet6):
+            raise Failed(f"ifconfig: {interface.name}: not simulated: IP through {interface.kind.value}")
+        return False
     if interface.kind in KERNEL_KINDS or interface.vnet.jail is not None:
         return True
     return bool(interface.inet) or any(not own.automatic for own in interface.inet6)

@@ -14,18 +14,23 @@ from beastack.sim.engine.jails import Jail
 from beastack.sim.engine.stack import Stacks
 from beastack.sim.engine.sysctls import Sysctls
 from beastack.sim.engine.taps import Taps
+from beastack.sim.engine.tunnels import Tunnels
 from beastack.sim.engine.vnet import Vnet
 from beastack.sim.engine.wire import Wire
 from beastack.sim.linux.namespaces import CLONE_NEWNET, CLONE_NEWUTS, inside, new_namespace, sethostname
 from beastack.sim.net.bridge import Bridge
 from beastack.sim.net.interface import (
+    MTUS,
     ND6_AUTO_LINKLOCAL,
     ND6_IFDISABLED,
+    POINT_TO_POINT,
     TRAITS,
     Inet6,
     Interface,
     Kind,
 )
+from beastack.sim.net.offload import NO_OFFLOAD
+from beastack.sim.net.vxlan import Vxlan
 
 # How long devd(8) takes to configure an interface that it finds under its first name
 DEVD_DELAY = 0.2
@@ -62,6 +67,9 @@ class State:
         self.wire = Wire(self.filters, unwatch)
         self.stacks = Stacks(lambda interface, fd: watch(fd, lambda: self.wire.read_stack(interface, fd)), unwatch)
         self.taps = Taps(watch, unwatch, self.wire.read_guest, self._tap_closed)
+        self.tunnels = Tunnels(watch, unwatch, lambda one, frame: self.wire.arrive(one, frame, NO_OFFLOAD))
+        self.wire.tunnels = self.tunnels
+        self.sysctls.dynamic = self._vxlan_sysctls
         self.host = Vnet(netns, netns)
         self.jails: dict[str, Jail] = {}
         self.last_jid = 0
@@ -115,7 +123,7 @@ class State:
 
     def make(self, kind: Kind, unit: int, device: str, vnet: Vnet) -> Interface:
         traits = TRAITS[kind]
-        mac = None if kind is Kind.LOOPBACK else self.mac_for(device)
+        mac = None if kind is Kind.LOOPBACK or kind in POINT_TO_POINT else self.mac_for(device)
         interface = Interface(
             name=device,
             kind=kind,
@@ -126,7 +134,7 @@ class State:
             home=vnet,
             mac=mac,
             hardware_mac=mac,
-            mtu=16384 if kind is Kind.LOOPBACK else 1500,
+            mtu=MTUS.get(kind, 1500),
             groups=list(traits.groups),
             nd6=traits.nd6,
         )
@@ -137,7 +145,7 @@ class State:
     def create(self, kind: Kind, unit: int | None, vnet: Vnet) -> Interface:
         """What `ifconfig KIND[UNIT] create` makes; of an epair its `a` half."""
         number = self.free_unit(kind, vnet) if unit is None else unit
-        if kind in (Kind.EPAIR, Kind.BRIDGE):
+        if kind is not Kind.TAP:
             self.sysctls.modules.add(f"if_{kind.value}")  # ifconfig loads what it needs
         if kind is Kind.EPAIR:
             a = self.make(kind, number, f"epair{number}a", vnet)
@@ -150,6 +158,8 @@ class State:
                 interface.bridge = Bridge(interface)
             elif kind is Kind.TAP:
                 self._tap_node(interface)
+            elif kind is Kind.VXLAN:
+                interface.vxlan = Vxlan()
             made = [interface]
         for one in made:
             self.stacks.sync(one)
@@ -160,6 +170,7 @@ class State:
     def destroy(self, interface: Interface) -> None:
         halves = [interface] if interface.peer is None else [interface, interface.peer]
         for one in halves:
+            self.tunnels.stop(one)
             self._detach(one)
             self.stacks.drop(one)
             if one.kind is Kind.TAP:
@@ -202,6 +213,7 @@ class State:
                 Inet6(ipaddress.IPv6Address("fe80::1"), 64, automatic=True),
             ]
         self.stacks.sync(interface)
+        self.tunnels.sync(interface)
 
     def rename(self, interface: Interface, name: str) -> None:
         old = interface.name
@@ -251,6 +263,27 @@ class State:
         if interface.name == interface.device and interface.vnet is self.host and interface in self.host.interfaces:
             interface.nd6 &= ~ND6_IFDISABLED
             self.changed(interface)
+
+    def _vxlan_sysctls(self) -> dict[str, str]:
+        """net.link.vxlan: the newest interface first, as the kernel walks its tree."""
+        if "if_vxlan" not in self.sysctls.modules:
+            return {}
+        found = sorted((one for one in self.interfaces() if one.vxlan is not None), key=lambda one: -one.unit)
+        values: dict[str, str] = {}
+        for one in found:
+            assert one.vxlan is not None  # noqa: S101 - chosen so
+            head = f"net.link.vxlan.{one.unit}"
+            for name in ("rxcsum", "tso", "txcsum", "ftable_lock_upgrade_failed", "ftable_nospace"):
+                values[f"{head}.stats.{name}"] = "0"
+            values[f"{head}.ftable.timeout"] = str(one.vxlan.timeout)
+            values[f"{head}.ftable.max"] = str(one.vxlan.max_entries)
+            values[f"{head}.ftable.count"] = str(len(one.vxlan.table))
+        return {
+            **values,
+            "net.link.vxlan.max_nesting": "3",
+            "net.link.vxlan.reuse_port": "0",
+            "net.link.vxlan.legacy_port": "0",
+        }
 
     def _tap_closed(self, interface: Interface) -> None:
         interface.administratively_up = False

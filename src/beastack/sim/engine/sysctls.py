@@ -111,6 +111,7 @@ class Sysctls:
     hostname: Callable[["Vnet"], str] = lambda _vnet: ""
     modules: set[str] = field(default_factory=set)
     values: dict[str, str] = field(default_factory=dict)
+    dynamic: Callable[[], dict[str, str]] = dict
     pfil_member: bool = False
     pfil_onlyip: bool = True
 
@@ -142,7 +143,7 @@ class Sysctls:
         }
 
     def names(self) -> list[str]:
-        return [*self.values, *_COMPUTED, *_PER_VNET, "kern.hostname"]
+        return [*self.values, *_COMPUTED, *_PER_VNET, *self.dynamic(), "kern.hostname"]
 
     def read(self, vnet: "Vnet", name: str) -> str | None:
         if name == "kern.hostname":
@@ -157,6 +158,8 @@ class Sysctls:
             return None
         if name.startswith("net.pf.") and "pf" not in self.modules:
             return None
+        if name.startswith("net.link.vxlan."):
+            return self.dynamic().get(name)
         return self.values.get(name)
 
     def writable(self, name: str) -> bool:

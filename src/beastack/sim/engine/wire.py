@@ -18,6 +18,7 @@ from beastack.sim.net.offload import NEEDS_CSUM, NO_OFFLOAD, plain_frames
 
 if TYPE_CHECKING:
     from beastack.sim.engine.filters import Filters
+    from beastack.sim.engine.tunnels import Tunnels
 
 # A frame that passes more interfaces than this runs in a loop (two ends of one cable in one bridge); FreeBSD would
 # storm until the host starves, we drop it.
@@ -32,6 +33,7 @@ class Wire:
         self._filters = filters
         self._unwatch = unwatch
         self._hops = 0
+        self.tunnels: Tunnels | None = None
         self.dropped = 0
 
     # --- from file descriptors -------------------------------------------------------------------------------------
@@ -132,6 +134,9 @@ class Wire:
             for plain in plain_frames(header, frame):
                 if not interface.holder.send(plain):
                     self.dropped += 1
+        elif interface.vxlan is not None or interface.kind is Kind.GIF:
+            if self.tunnels is None or not self.tunnels.send(interface, frame, header):
+                self.dropped += 1
         elif interface.cable is not None:
             self._write(interface.cable, frame, header)
 

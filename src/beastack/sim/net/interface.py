@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from beastack.sim.engine.taps import Holder
     from beastack.sim.engine.vnet import Vnet
     from beastack.sim.net.bridge import Bridge
+    from beastack.sim.net.vxlan import Vxlan
 
-UP, BROADCAST, LOOPBACK, RUNNING = 0x1, 0x2, 0x8, 0x40
+UP, BROADCAST, LOOPBACK, POINTOPOINT, RUNNING = 0x1, 0x2, 0x8, 0x10, 0x40
 NOARP, PROMISC, ALLMULTI, SIMPLEX, MULTICAST = 0x80, 0x100, 0x200, 0x800, 0x8000
 PPROMISC, LOWER_UP = 0x20000, 0x1000000
 
@@ -29,6 +30,9 @@ class Kind(Enum):
     EPAIR = "epair"
     TAP = "tap"
     BRIDGE = "bridge"
+    VXLAN = "vxlan"
+    GIF = "gif"
+    GRE = "gre"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,13 @@ TRAITS = {
     Kind.EPAIR: Traits(0x60001B, "Ethernet 10Gbase-T (10Gbase-T <full-duplex>)", ("epair",)),
     Kind.TAP: Traits(0x4080000, "Ethernet 1000baseT <full-duplex>", ("tap",), 2000000),
     Kind.BRIDGE: Traits(0x10, None, ("bridge",), nd6=ND6_PERFORMNUD | ND6_IFDISABLED),
+    Kind.VXLAN: Traits(0x80020, "Ethernet autoselect (autoselect <full-duplex>)", ("vxlan",), 55),
+    Kind.GIF: Traits(0x80000, None, ("gif",), 55),
+    Kind.GRE: Traits(0x80000, None, ("gre",), 55),
 }
+POINT_TO_POINT = (Kind.GIF, Kind.GRE)
+# Those that are not for 1500 bytes
+MTUS = {Kind.LOOPBACK: 16384, Kind.VXLAN: 1450, Kind.GIF: 1280, Kind.GRE: 1476}
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,7 @@ class Interface:
     holder: "Holder | None" = None
     cable: int | None = None
     stack: "Stack | None" = None
+    vxlan: "Vxlan | None" = None
     hardware_mac: bytes | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -119,6 +130,11 @@ class Interface:
 
     @property
     def running(self) -> bool:
+        """The driver runs; of a tunnel, its socket is open."""
+        if self.vxlan is not None:
+            return self.administratively_up and self.vxlan.running
+        if self.kind in POINT_TO_POINT:
+            return self.administratively_up and "tunnel" in self.extra
         return self.link_up
 
     @property
@@ -130,12 +146,16 @@ class Interface:
     def flags(self) -> int:
         if self.kind is Kind.LOOPBACK:
             flags = LOOPBACK | MULTICAST
+        elif self.kind in POINT_TO_POINT:
+            flags = POINTOPOINT | MULTICAST
         else:
             flags = BROADCAST | SIMPLEX | MULTICAST
         if self.administratively_up:
             flags |= UP
         if self.running:
-            flags |= RUNNING | LOWER_UP
+            flags |= RUNNING
+        if self.link_up:
+            flags |= LOWER_UP
         if self.member_of is not None or self.promiscuous:
             flags |= PROMISC
         if self.promiscuous:

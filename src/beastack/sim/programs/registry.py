@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from beastack.sim.programs import (
     arp,
+    drvspec,
     filters,
     ifconfig,
     jail,
@@ -36,6 +37,7 @@ PROGRAMS: dict[str, Program] = {
     "kldunload": kld.kldunload,
     "hostname": system.hostname,
     "uname": system.uname,
+    "drvspec": drvspec.run,
     "pgrep": processes.grep,
     "pkill": processes.grep,
     "sockstat": processes.sockstat,
@@ -54,6 +56,7 @@ CLIENT_SIDE = {"daemon": "daemon", "dd": "dd", "ping": "ping", "ping6": "ping", 
 LAUNCHED = {
     "bhyve": "bhyve.main",
     "bhyvectl": "bhyve.bhyvectl",
+    "bhyveload": "bhyve.load",
     "mdconfig": "mdconfig",
     "zfs": "zfs.main",
     "zpool": "zfs.pool",

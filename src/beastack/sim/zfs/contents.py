@@ -9,7 +9,7 @@ from pathlib import Path
 
 from beastack.sim.zfs.errors import Refused
 from beastack.sim.zfs.properties import value
-from beastack.sim.zfs.table import VOLUME, Dataset, Table
+from beastack.sim.zfs.table import VOLUME, Dataset, Table, opened
 
 NODES = Path("/dev/zvol")
 _COPY_LIMIT = 600.0
@@ -107,3 +107,10 @@ def remove_all(table: Table) -> None:
     """Everything behind a table without datasets."""
     if not table.datasets:
         shutil.rmtree(table.folder / "contents", ignore_errors=True)
+
+
+def put_right(directory: Path) -> None:
+    """For who does not come through zfs(8): the nodes after the host's start, the sizes before a guest's."""
+    if (directory / "zfs").is_dir():
+        with opened(directory) as table:
+            nodes(table)

@@ -9,7 +9,7 @@ from beastack.sim.engine.vnet import Vnet
 from beastack.sim.net.errors import Failed, not_simulated
 from beastack.sim.net.interface import Interface, Kind
 from beastack.sim.programs.base import Reply, Request
-from beastack.sim.programs.ifconfig import addresses, members, parameters
+from beastack.sim.programs.ifconfig import addresses, members, parameters, tunnels
 from beastack.sim.programs.ifconfig.parameters import Context
 from beastack.sim.programs.ifconfig.render import Format, show
 
@@ -20,8 +20,8 @@ USAGE = """usage: ifconfig [-j jail] [-f type:format] [-g groupname] [-C] [-L] i
        ifconfig [-j jail] -l [-d] [-u] [address_family]
        ifconfig [-j jail] [-g groupname] [-C] [-L] [-d] [-m] [-u] [-v]"""
 FAMILIES = ("inet", "inet6", "ether", "link")
-CLONERS = {"epair": Kind.EPAIR, "tap": Kind.TAP, "bridge": Kind.BRIDGE}
-ABSENT_CLONERS = ("vlan", "vxlan", "gif", "gre", "lagg", "lo", "tun", "vmnet", "wg", "stf", "enc", "disc", "ipsec")
+CLONERS = {kind.value: kind for kind in (Kind.EPAIR, Kind.TAP, Kind.BRIDGE, Kind.VXLAN, Kind.GIF, Kind.GRE)}
+ABSENT_CLONERS = ("vlan", "lagg", "lo", "tun", "vmnet", "wg", "stf", "enc", "disc", "ipsec")
 
 
 class _Options:
@@ -149,6 +149,10 @@ def _create(request: Request, vnet: Vnet, name: str, words: list[str]) -> Reply:
         unit > 32767 or any(one.kind is kind and one.unit == unit for one in request.state.interfaces())
     ):
         raise Failed(f"ifconfig: interface {name} already exists")
+    if kind in (Kind.VXLAN, Kind.GRE) and request.vnet.jail is not None:
+        raise Failed(f"ifconfig: SIOCIFCREATE2 ({name}): Invalid argument")
+    if kind is Kind.VXLAN:
+        tunnels.check(words)
     interface = request.state.create(kind, unit, vnet)
     try:
         reply = _change(request, vnet, interface, words) if words else Reply()
@@ -164,7 +168,7 @@ def _create(request: Request, vnet: Vnet, name: str, words: list[str]) -> Reply:
 def _change(request: Request, vnet: Vnet, interface: Interface, words: list[str]) -> Reply:
     """Parameters are worked off in their order; what came before a failing one stays done."""
     context = Context(request.state, vnet, interface)
-    known = {**parameters.PARAMETERS, **members.PARAMETERS}
+    known = {**parameters.PARAMETERS, **members.PARAMETERS, **tunnels.PARAMETERS}
     renamed = False
     rest = list(words)
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from beastack.sim.net import bridge as bridges
 from beastack.sim.net.interface import TRAITS, Inet, Inet6, Interface, Kind, mac_text
+from beastack.sim.net.vxlan import Address, Vxlan
 
 _FLAGS = {
     0x1: "UP",
@@ -86,6 +87,11 @@ def show(interface: Interface, now: float, family: str | None = None, form: Form
     groups = [group for group in interface.groups if group != "all"]
     if groups:
         lines.append(f"\tgroups: {' '.join(groups)}")
+    if interface.vxlan is not None and interface.vxlan.vni >= 0:
+        lines.append(_vxlan(interface.vxlan))
+    if "tunnel" in interface.extra:
+        local, remote = interface.extra["tunnel"]
+        lines.append(f"\ttunnel inet{'6' if local.version == 6 else ''} {local} --> {remote}")
     media = TRAITS[interface.kind].media
     if media is not None:
         lines.append(f"\tmedia: {media}")
@@ -119,6 +125,16 @@ def _inet6(own: Inet6, interface: Interface, now: float) -> str:
     if own.address.is_link_local:
         text += f" scopeid 0x{interface.index:x}"
     return text
+
+
+def _vxlan(vxlan: Vxlan) -> str:
+    def end(address: Address | None, port: int) -> str:
+        shown = address or ipaddress.IPv4Address(0)
+        return f"[{shown}]:{port}" if shown.version == 6 else f"{shown}:{port}"
+
+    kind = "group" if vxlan.remote is not None and vxlan.remote.is_multicast else "remote"
+    local, remote = end(vxlan.local, vxlan.local_port), end(vxlan.remote, vxlan.remote_port)
+    return f"\tvxlan vni {vxlan.vni} local {local} {kind} {remote}"
 
 
 def _bridge(bridge: bridges.Bridge) -> list[str]:
