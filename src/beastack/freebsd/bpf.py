@@ -11,10 +11,13 @@ MAX_INSTRUCTIONS = 512
 PASS, DROP = 0xFFFF, 0
 _RET, _JA, _JEQ, _JSET, _JEQ_X = 0x06, 0x05, 0x15, 0x45, 0x1D
 LD_W, LD_H, LD_B = 0x20, 0x28, 0x30
-LD_H_X = 0x48
+LD_W_X, LD_H_X = 0x40, 0x48
+LD_IMM, LD_MEM, ST, LDX_IMM = 0x00, 0x60, 0x02, 0x01
 LDX_IHL = 0xB1
-AND, TAX, TXA = 0x54, 0x07, 0x87
-_PLAIN = {LD_W, LD_H, LD_B, LD_H_X, LDX_IHL, AND, TAX, TXA}
+AND, TAX = 0x54, 0x07
+_MEMORY = {LD_MEM, ST}
+MEMORY_WORDS = 16
+_PLAIN = {LD_W, LD_H, LD_B, LD_W_X, LD_H_X, LD_IMM, LDX_IMM, LDX_IHL, AND, TAX} | _MEMORY
 _JUMPS = {_JEQ, _JSET, _JEQ_X}
 
 
@@ -60,7 +63,7 @@ class Assembler:
         self._labels[name] = len(self._lines)
 
     def op(self, code: int, k: int = 0) -> None:
-        """A load, an AND or a transfer."""
+        """A load, a store, an AND or a transfer."""
         self._lines.append(Instruction(code, k=k))
 
     def ret(self, value: int) -> None:
@@ -122,6 +125,8 @@ def verify(program: Sequence[Instruction]) -> None:
     for at, one in enumerate(program):
         if not (0 <= one.jt <= 255 and 0 <= one.jf <= 255 and 0 <= one.k <= 0xFFFFFFFF):
             raise BadProgram(f"instruction {at}: a field is out of range")
+        if one.code in _MEMORY and one.k >= MEMORY_WORDS:
+            raise BadProgram(f"instruction {at}: there is no word {one.k} of memory")
         if one.code == _JA:
             far = one.k
         elif one.code in _JUMPS:

@@ -12,11 +12,15 @@ detection are held to allowed addresses because a neighbour that hears one for i
 
 What could hide ICMPv6 or a UDP header is dropped: ICMPv6 in fragments, routing and destination options, hop-by-hop
 options but for those of multicast listener reports. A load behind a frame's end drops the frame (bpf(4)).
+
+What a frame says is looked at once for all MACs; then its address is looked for among those of its MAC, so that a port
+may have some twenty pairs, each with a MAC of its own. Neighbour advertisements are held to their target here, and to
+their source, as every packet, by pf.
 """
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from beastack.freebsd.bpf import (
     AND,
@@ -24,11 +28,15 @@ from beastack.freebsd.bpf import (
     LD_B,
     LD_H,
     LD_H_X,
+    LD_IMM,
+    LD_MEM,
     LD_W,
+    LD_W_X,
     LDX_IHL,
+    LDX_IMM,
     PASS,
+    ST,
     TAX,
-    TXA,
     Assembler,
     BadProgram,
     Instruction,
@@ -42,6 +50,12 @@ _HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS = 0, 43, 44, 60
 _LISTENER = (130, 131, 132, 143)
 _UNSPECIFIED_LISTENER = (131, 143)
 _RA, _NS, _NA = 134, 135, 136
+# Words of BPF's memory: the IPv4 address that is looked for, and which of the port's MACs sends.
+_ADDRESS, _WHO = 0, 1
+# A conditional jump reaches over so many addresses of 10 instructions each.
+_NEAR = 20
+# From an IPv6 header's source to the target of neighbour discovery behind it.
+_SOURCE, _TARGET = 22, 62
 
 
 class BadGuard(Exception):
@@ -78,21 +92,25 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[Network]]:
 
 def guard(pairs: Iterable[tuple[str, str]]) -> list[Instruction]:
     """The program for these (MAC, address or network) pairs; raises BadGuard when it would be too long."""
+    allowed = grouped(pairs)
     a = Assembler()
-    for mac, networks in grouped(pairs).items():
-        following = a.fresh()
-        high, low = int(mac[:11].replace(":", ""), 16), int(mac[12:].replace(":", ""), 16)
-        mine, same = a.fresh(), a.fresh()
-        a.op(LD_W, 6)
-        a.if_equal(high, no=same)
-        a.op(LD_H, 10)
-        a.if_equal(low, yes=mine)
-        a.label(same)
-        a.goto(following)
-        a.label(mine)
-        _one_mac(a, networks)
-        a.label(following)
+    four, six = a.fresh(), a.fresh()
+    _mac(a, list(allowed))
+    for ethertype, part, last in ((_ARP, _arp, four), (_IP4, _ip4, four), (_IP6, _ip6, six)):
+        yes, other = a.fresh(), a.fresh()
+        a.op(LD_H, 12)
+        a.if_equal(ethertype, yes=yes)
+        a.goto(other)
+        a.label(yes)
+        part(a, last)
+        a.label(other)
     a.ret(DROP)
+    everyone = list(allowed.values())
+    a.label(four)
+    a.op(ST, _ADDRESS)
+    _of_its_mac(a, everyone, _pass_if_four)
+    a.label(six)
+    _of_its_mac(a, everyone, _pass_if_six)
     try:
         return a.program()
     except BadProgram as e:
@@ -106,40 +124,80 @@ def pass_all() -> list[Instruction]:
     return a.program()
 
 
-def _one_mac(a: Assembler, networks: Sequence[Network]) -> None:
-    four = [n for n in networks if isinstance(n, ipaddress.IPv4Network)]
-    six = [n for n in networks if isinstance(n, ipaddress.IPv6Network)]
-    for ethertype, part in ((_ARP, _arp), (_IP4, _ip4), (_IP6, _ip6)):
-        yes, other = a.fresh(), a.fresh()
-        a.op(LD_H, 12)
-        a.if_equal(ethertype, yes=yes)
-        a.goto(other)
-        a.label(yes)
-        part(a, six if part is _ip6 else four)
+def _mac(a: Assembler, macs: Sequence[str]) -> None:
+    """Drop what is sent from another MAC; remember which one it is when there are several."""
+    known = a.fresh()
+    for number, mac in enumerate(macs):
+        other = a.fresh()
+        a.op(LD_W, 6)
+        a.if_equal(int(mac[:11].replace(":", ""), 16), no=other)
+        a.op(LD_H, 10)
+        a.if_equal(int(mac[12:].replace(":", ""), 16), no=other)
+        if len(macs) > 1:
+            a.op(LD_IMM, number)
+            a.op(ST, _WHO)
+        a.goto(known)
+        a.label(other)
+    a.ret(DROP)
+    a.label(known)
+
+
+def _of_its_mac(
+    a: Assembler, everyone: Sequence[Sequence[Network]], look: Callable[[Assembler, Sequence[Network]], None]
+) -> None:
+    """Pass what ``look`` finds among the networks of the frame's MAC, and drop all else."""
+    if len(everyone) > 1:
+        a.op(LD_MEM, _WHO)
+    for number, networks in enumerate(everyone):
+        other, mine = a.fresh(), a.fresh()
+        if len(everyone) > 1 and len(networks) > _NEAR:
+            a.if_equal(number, yes=mine)
+            a.goto(other)
+        elif len(everyone) > 1:
+            a.if_equal(number, no=other)
+        a.label(mine)
+        look(a, networks)
+        a.ret(DROP)
         a.label(other)
     a.ret(DROP)
 
 
 def _pass_if_four(a: Assembler, networks: Sequence[Network]) -> None:
-    """Pass when the address in A is in one of ``networks``; else go on."""
-    a.op(TAX)
-    masked = False
+    """Pass when the remembered address is in one of ``networks``; else go on."""
     for network in networks:
-        if network.prefixlen == 0:
-            a.ret(PASS)
-            return
+        if network.version != 4:
+            continue
         no = a.fresh()
-        if masked:
-            a.op(TXA)
-        masked = network.prefixlen < 32
-        if masked:
-            a.op(AND, int(network.netmask))
-        a.if_equal(int(network.network_address), no=no)
+        if network.prefixlen:
+            a.op(LD_MEM, _ADDRESS)
+            if network.prefixlen < 32:
+                a.op(AND, int(network.netmask))
+            a.if_equal(int(network.network_address), no=no)
         a.ret(PASS)
         a.label(no)
 
 
-def _arp(a: Assembler, networks: Sequence[Network]) -> None:
+def _pass_if_six(a: Assembler, networks: Sequence[Network]) -> None:
+    """Pass when the address at the source's place and X bytes further is in one of ``networks``; else go on."""
+    for network in networks:
+        if network.version != 6:
+            continue
+        no = a.fresh()
+        for at in range(4):
+            bits = min(32, max(0, network.prefixlen - 32 * at))
+            if not bits:
+                break
+            mask = (0xFFFFFFFF << (32 - bits)) & 0xFFFFFFFF
+            a.op(LD_W_X, _SOURCE + 4 * at)
+            if bits < 32:
+                a.op(AND, mask)
+            a.if_equal(int(network.network_address) >> (96 - 32 * at) & mask, no=no)
+        a.ret(PASS)
+        a.label(no)
+
+
+def _arp(a: Assembler, four: str) -> None:
+    """Its sender speaks for itself; goes on with the address that it claims."""
     a.op(LD_W, 14)
     a.need_equal(0x00010800)
     a.op(LD_H, 18)
@@ -163,11 +221,10 @@ def _arp(a: Assembler, networks: Sequence[Network]) -> None:
     a.if_equal(0, no=claim)
     a.op(LD_W, 38)  # a probe: who is asked for counts
     a.label(claim)
-    _pass_if_four(a, networks)
-    a.ret(DROP)
+    a.goto(four)
 
 
-def _ip4(a: Assembler, networks: Sequence[Network]) -> None:
+def _ip4(a: Assembler, four: str) -> None:
     addressed, sources = a.fresh(), a.fresh()
     a.op(LD_W, 30)  # a whole header, or the end
     a.op(LD_B, 14)
@@ -201,31 +258,10 @@ def _ip4(a: Assembler, networks: Sequence[Network]) -> None:
     a.ret(DROP)
     a.label(sources)
     a.op(LD_W, 26)
-    _pass_if_four(a, networks)
-    a.ret(DROP)
+    a.goto(four)
 
 
-def _if_six(a: Assembler, offset: int, networks: Sequence[Network], inside: str | None) -> None:
-    """When the address at ``offset`` is in one of ``networks`` pass, or go to ``inside``; else go on."""
-    for network in networks:
-        no = a.fresh()
-        for at in range(4):
-            bits = min(32, max(0, network.prefixlen - 32 * at))
-            if not bits:
-                break
-            mask = (0xFFFFFFFF << (32 - bits)) & 0xFFFFFFFF
-            a.op(LD_W, offset + 4 * at)
-            if bits < 32:
-                a.op(AND, mask)
-            a.if_equal(int(network.network_address) >> (96 - 32 * at) & mask, no=no)
-        if inside is None:
-            a.ret(PASS)
-        else:
-            a.goto(inside)
-        a.label(no)
-
-
-def _ip6(a: Assembler, networks: Sequence[Network]) -> None:
+def _ip6(a: Assembler, six: str) -> None:
     sources, addressed, target = a.fresh(), a.fresh(), a.fresh()
     a.op(LD_W, 50)  # a whole header, or the end
     a.op(LD_B, 14)
@@ -237,10 +273,13 @@ def _ip6(a: Assembler, networks: Sequence[Network]) -> None:
     _from_nowhere(a, target)
     a.label(addressed)
     _headers(a, sources, target)
-    _target(a, networks, sources, target)
+    a.label(target)
+    a.op(LD_W, _TARGET + 12)  # a whole target, or the end
+    a.op(LDX_IMM, _TARGET - _SOURCE)
+    a.goto(six)
     a.label(sources)
-    _if_six(a, 22, networks, None)
-    a.ret(DROP)
+    a.op(LDX_IMM, 0)
+    a.goto(six)
 
 
 def _from_nowhere(a: Assembler, target: str) -> None:
@@ -256,20 +295,6 @@ def _from_nowhere(a: Assembler, target: str) -> None:
     a.label(report)
     a.need_equal(_HOP_BY_HOP)
     _listener(a, _UNSPECIFIED_LISTENER, None)
-
-
-def _target(a: Assembler, networks: Sequence[Network], sources: str, target: str) -> None:
-    """The target of neighbour discovery is ours, or the frame is dropped; from :: nothing else is looked at."""
-    mine = a.fresh()
-    a.label(target)
-    a.op(LD_W, 74)  # a whole target, or the end
-    _if_six(a, 62, networks, mine)
-    a.ret(DROP)
-    a.label(mine)
-    for offset in (22, 26, 30, 34):
-        a.op(LD_W, offset)
-        a.if_equal(0, no=sources)
-    a.ret(PASS)
 
 
 def _listener(a: Assembler, kinds: Sequence[int], inside: str | None) -> None:

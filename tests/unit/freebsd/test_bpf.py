@@ -24,15 +24,16 @@ PAIRS = [
 def run(program: list[Instruction], p: bytes) -> int:
     """bpf_filter(9), as far as the assembler goes."""
     a = x = pc = 0
+    memory = [0] * 16
     while True:
         i = program[pc]
         pc += 1
-        size = {0x20: 4, 0x28: 2, 0x30: 1, 0x48: 2, 0xB1: 1}.get(i.code)
-        at = i.k + (x if i.code == 0x48 else 0)
+        size = {0x20: 4, 0x28: 2, 0x30: 1, 0x40: 4, 0x48: 2, 0xB1: 1}.get(i.code)
+        at = i.k + (x if i.code in (0x40, 0x48) else 0)
         if size and at + size > len(p):
             return 0
         match i.code:
-            case 0x20 | 0x28 | 0x30 | 0x48:
+            case 0x20 | 0x28 | 0x30 | 0x40 | 0x48:
                 a = int.from_bytes(p[at : at + (size or 0)], "big")
             case 0xB1:
                 x = 4 * (p[at] & 15)
@@ -40,8 +41,14 @@ def run(program: list[Instruction], p: bytes) -> int:
                 a &= i.k
             case 0x07:
                 x = a
-            case 0x87:
-                a = x
+            case 0x00:
+                a = i.k
+            case 0x01:
+                x = i.k
+            case 0x02:
+                memory[i.k] = a
+            case 0x60:
+                a = memory[i.k]
             case 0x05:
                 pc += i.k
             case 0x15:
@@ -114,8 +121,8 @@ def six(b: bytes, allowed: list[str]) -> bool:
     if kind == 58:
         if byte(0) in (None, 134):
             return False
-        if byte(0) == 136 and not (len(rest) >= 24 and inside(rest[8:24], allowed)):
-            return False
+        if byte(0) == 136:
+            return len(rest) >= 24 and inside(rest[8:24], allowed)
     elif kind == 17:
         if not client(rest):
             return False
@@ -226,6 +233,11 @@ def test_noise_is_judged_alike(frame: bytes) -> None:
 
 def test_sizes() -> None:
     assert len(guard([(MAC, "10.0.0.5")])) < 190
+    # the most that neutron allows (max_allowed_address_pair), each with a MAC of its own, and the port's own addresses
+    many = [(f"fa:16:3e:00:01:{n:02x}", f"{what}{n}") for n in range(10) for what in ("10.0.1.", "2001:db8:2::")]
+    assert len(guard([*PAIRS[:1], *PAIRS[3:4], *many[::2]])) < 512
+    assert len(guard([*PAIRS[:1], *PAIRS[3:4], *many[1::2]])) < 512
+    assert len(guard([*PAIRS[:1], *PAIRS[3:4], *many])) < 512
     assert len(PROGRAM) < 512
     assert run(pass_all(), b"") != 0
 
@@ -233,7 +245,7 @@ def test_sizes() -> None:
 @pytest.mark.parametrize(
     "pairs",
     [[], [("x", "10.0.0.1")], [("01:00:5e:00:00:01", "10.0.0.1")], [(MAC, "10.0.0")], [(MAC, "fe80::1%lo0")],
-     [(MAC, None)], [(f"fa:16:3e:00:00:{n:02x}", "10.0.0.1") for n in range(9)]],
+     [(MAC, None)], [(f"fa:16:3e:00:00:{n:02x}", "10.0.0.1") for n in range(40)]],
 )  # fmt: skip
 def test_no_guard_of_these(pairs: list[tuple[str, str]]) -> None:
     with pytest.raises(BadGuard):
