@@ -5,7 +5,6 @@ its words in the service's log.
 """
 
 import ctypes
-import gc
 import importlib
 import json
 import os
@@ -109,7 +108,7 @@ def run(spec: ServiceSpec) -> None:
             if inner:
                 os._exit(max(0, relay(inner)))
             die_with_parent()
-        gc.unfreeze()
+        # what was imported before the fork stays frozen (families): collecting it would write to every shared page
         _become(spec)
         code = 0
     except SystemExit as e:
