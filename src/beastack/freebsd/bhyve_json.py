@@ -3,12 +3,13 @@
 The text may come from a process with fewer rights than its reader, so nothing is guessed: every key is known
 and present, every value has exactly its type (true is no 1), no key stands twice, the text is small. What
 passes is checked again by the dataclasses of `bhyve.py`. Version 1, which guests that were started by an older
-Beastack have, knows neither further consoles nor channels, and a frame buffer on TCP only. Standard library only.
+Beastack have, knows neither further consoles nor channels, and a frame buffer on TCP only; version 2 knows no slots of
+disks, passed through devices, pins and limits. Standard library only.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from beastack.freebsd.bhyve import (
@@ -20,15 +21,18 @@ from beastack.freebsd.bhyve import (
     Disk,
     DiskKind,
     FrameBuffer,
+    Limit,
     Machine,
     Nic,
     NmdmConsole,
+    PciDevice,
+    Pin,
     SocketFrameBuffer,
     TcpConsole,
     Topology,
 )
 
-VERSION = 2
+VERSION = 3
 MAX_BYTES = 64 * 1024
 
 T = TypeVar("T")
@@ -122,8 +126,8 @@ def _optional(value: dict[str, object] | None, where: str, build: Callable[[_Rea
 
 def _machine(reader: _Reader) -> Machine:
     version = reader.take("version", int)
-    if version not in (1, VERSION):
-        raise BadMachine(f"machine: the version is neither 1 nor {VERSION}")
+    if version not in (1, 2, VERSION):
+        raise BadMachine(f"machine: the version is not from 1 to {VERSION}")
     screen = _screen if version > 1 else _frame_buffer
     return Machine(
         name=reader.take("name", str),
@@ -132,7 +136,7 @@ def _machine(reader: _Reader) -> Machine:
         memory_mib=reader.take("memory_mib", int),
         bootrom=_whole(reader.take("bootrom", dict), "bootrom", _bootrom),
         console=_whole(reader.take("console", dict), "console", _console),
-        disks=_each(reader.take("disks", list), "disks", _disk),
+        disks=_each(reader.take("disks", list), "disks", _disk if version > 2 else _disk_without_slot),
         nics=_each(reader.take("nics", list), "nics", _nic),
         cd=_optional(reader.maybe("cd", dict), "cd", lambda part: Cd(part.take("path", str))),
         frame_buffer=_optional(reader.maybe("frame_buffer", dict), "frame_buffer", screen),
@@ -140,6 +144,9 @@ def _machine(reader: _Reader) -> Machine:
         wired=reader.take("wired", bool),
         more_consoles=_each(reader.take("more_consoles", list), "more_consoles", _console) if version > 1 else (),
         channels=_each(reader.take("channels", list), "channels", _channel) if version > 1 else (),
+        passthrough=_each(reader.take("passthrough", list), "passthrough", _device) if version > 2 else (),
+        pins=_each(reader.take("pins", list), "pins", _pin) if version > 2 else (),
+        limits=_each(reader.take("limits", list), "limits", _limit) if version > 2 else (),
     )
 
 
@@ -161,6 +168,22 @@ def _console(reader: _Reader) -> Console:
 
 
 def _disk(reader: _Reader) -> Disk:
+    return replace(_disk_without_slot(reader), slot=reader.maybe("slot", int))
+
+
+def _device(reader: _Reader) -> PciDevice:
+    return PciDevice(reader.take("bus", int), reader.take("slot", int), reader.take("function", int))
+
+
+def _pin(reader: _Reader) -> Pin:
+    return Pin(reader.take("vcpu", int), reader.take("cpu", int))
+
+
+def _limit(reader: _Reader) -> Limit:
+    return Limit(reader.take("resource", str), reader.take("amount", int))
+
+
+def _disk_without_slot(reader: _Reader) -> Disk:
     kind = reader.take("kind", str)
     if kind not in {known.value for known in DiskKind}:
         raise BadMachine(f"disks: {kind!r} is not known")

@@ -118,12 +118,42 @@ def test_what_older_releases_lack() -> None:
 def test_a_description_of_an_older_beastack_is_read() -> None:
     machine = replace(SMALL, frame_buffer=bhyve.FrameBuffer(5901))
     values = json.loads(bhyve_json.dump(machine))
+    for name in ("passthrough", "pins", "limits"):
+        del values[name]
+    assert bhyve_json.load(json.dumps({**values, "version": 2})) == machine
     del values["frame_buffer"]["kind"], values["channels"], values["more_consoles"]
     assert bhyve_json.load(json.dumps({**values, "version": 1})) == machine
     with pytest.raises(bhyve.BadMachine, match="missing"):
         bhyve_json.load(json.dumps(values))
     with pytest.raises(bhyve.BadMachine, match="unknown"):
         bhyve_json.load(json.dumps({**values, "version": 1, "channels": []}))
+
+
+def test_disks_with_places_pins_limits_and_a_device_of_the_host() -> None:
+    """10: the third recorded command line passes a device through, with wired memory."""
+    machine = replace(
+        SMALL,
+        disks=(bhyve.Disk("/rescue"), bhyve.Disk("/root", slot=5), bhyve.Disk("/config.iso", read_only=True, slot=12)),
+        pins=(bhyve.Pin(0, 4), bhyve.Pin(1, 6)),
+        wired=True,
+        passthrough=(bhyve.PciDevice(1, 0, 0), bhyve.PciDevice(2, 0, 1)),
+        limits=(bhyve.Limit("pcpu", 150), bhyve.Limit("readbps", 1 << 20)),
+    )
+    line = bhyve.argv(machine, SEEN)
+    assert _after(line, "-s")[2:-1] == [
+        "3,virtio-blk,/rescue,bootindex=1",
+        "5,virtio-blk,/root",
+        "12,virtio-blk,/config.iso,ro",
+        "28,passthru,1/0/0",
+        "27,passthru,2/0/1",
+    ]
+    assert _after(line, "-p") == ["0:4", "1:6"]
+    assert "-S" in line
+    assert [limit.rule(77) for limit in machine.limits] == [
+        "process:77:pcpu:deny=150",
+        "process:77:readbps:throttle=1048576",
+    ]
+    assert bhyve_json.load(bhyve_json.dump(machine)) == machine
 
 
 def test_an_older_release() -> None:
@@ -165,6 +195,12 @@ def test_com1_is_a_terminal_or_tcp(device: str) -> None:
         {"nics": (bhyve.Nic("tap1", "fa:16:3e:11:22:33"), bhyve.Nic("tap1", "fa:16:3e:11:22:34"))},
         {"nics": (bhyve.Nic("tap1", "fa:16:3e:11:22:33"), bhyve.Nic("tap2", "fa:16:3e:11:22:33"))},
         {"topology": bhyve.Topology(16, 16, 1)},
+        {"disks": (bhyve.Disk("/a"), bhyve.Disk("/b", slot=3))},
+        {"passthrough": (bhyve.PciDevice(1, 0, 0),)},
+        {"passthrough": (bhyve.PciDevice(1, 0, 0),) * 2, "wired": True},
+        {"pins": (bhyve.Pin(2, 0),)},
+        {"pins": (bhyve.Pin(1, 0), bhyve.Pin(1, 1))},
+        {"limits": (bhyve.Limit("pcpu", 1), bhyve.Limit("pcpu", 2))},
     ],
 )
 def test_machines_that_cannot_be(change: dict[str, Any]) -> None:
@@ -178,6 +214,19 @@ def test_machines_that_cannot_be(change: dict[str, Any]) -> None:
 def test_nics_that_cannot_be(tap: str, mac: str) -> None:
     with pytest.raises(bhyve.BadMachine):
         bhyve.Nic(tap, mac)
+
+
+def test_parts_that_cannot_be() -> None:
+    for kind, values in (
+        (bhyve.Disk, {"path": "/a", "slot": 13}),
+        (bhyve.Disk, {"path": "/a", "slot": 2}),
+        (bhyve.PciDevice, {"bus": 256, "slot": 0, "function": 0}),
+        (bhyve.Pin, {"vcpu": -1, "cpu": 0}),
+        (bhyve.Limit, {"resource": "memoryuse", "amount": 5}),
+        (bhyve.Limit, {"resource": "pcpu", "amount": 0}),
+    ):
+        with pytest.raises(bhyve.BadMachine):
+            kind(**values)  # type: ignore[operator]
 
 
 _paths = st.from_regex(r"/[a-zA-Z0-9_/ -]{0,30}", fullmatch=True)
@@ -261,7 +310,7 @@ def test_damage_never_makes_another_machine(machine: bhyve.Machine, junk: Any, d
     before = holder[place[-1]]
     if before is None or (isinstance(before, bool) and isinstance(junk, bool)) or junk == before:
         return
-    may_be_null = place[-1] in ("cd", "frame_buffer", "mtu", "variables")
+    may_be_null = place[-1] in ("cd", "frame_buffer", "mtu", "variables", "slot")
     if junk is None and may_be_null:
         return
     holder[place[-1]] = junk
