@@ -21,7 +21,6 @@ def _all(*pairs: tuple[str, str]) -> list[Exempt]:
 
 EXEMPT: dict[str, list[Exempt]] = {
     "01-interfaces": _all((r"^ls ", LINUX)),
-    "02-bridge-vlan": _all((r"vlan|epair0b\.200", "vlan(4) is not simulated")),
     "03-jails": _all((r"^ls |pgrep|ps -ax|mount -t", LINUX)),
     "10-bhyve": _all(
         (r"^kldload vmm|hw\.vmm|^ls -ld /dev/vmm", "the recorded machine's processor had no virtualisation; 13's has"),

@@ -24,7 +24,6 @@ _NORMAL: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(scopeid 0x|link#| port (?=\d)|nhop-kidx\":)[0-9a-f]+"), r"\g<1>N"),
     (re.compile(r"expires in \d+"), "expires in N"),
     (re.compile(r"\"expires\":\d+"), '"expires":N'),
-    (re.compile(r" (epair0b\.200|vlan-300)"), ""),
     # wc(1) pads on FreeBSD
     (re.compile(r"^ +(\d+)$", re.M), r"\1"),
     # what a query is told by: of a guest's own choice, but for the request's type

@@ -18,6 +18,7 @@ class Port:
     up: bool = True
     mac: bytes | None = None
     stack: object | None = None
+    children: tuple[object, ...] = ()
 
 
 @pytest.fixture

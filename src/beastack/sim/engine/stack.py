@@ -95,7 +95,8 @@ class Stacks:
         vnet, netlink = interface.vnet, interface.vnet.netlink
         if stack.name != interface.name:
             self._rename(interface, stack)
-        if stack.fd is not None and interface.mac is not None and stack.mac != interface.mac:
+        # a vlan without a parent has no address yet; Linux refuses one of zeros
+        if stack.fd is not None and interface.mac and any(interface.mac) and stack.mac != interface.mac:
             netlink.link_set(stack.index, mac=interface.mac)
             stack.mac = interface.mac
         if stack.mtu != interface.mtu and interface.kind is not Kind.LOOPBACK:

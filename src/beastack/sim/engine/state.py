@@ -18,6 +18,7 @@ from beastack.sim.engine.tunnels import Tunnels
 from beastack.sim.engine.vnet import Vnet
 from beastack.sim.engine.wire import Wire
 from beastack.sim.linux.namespaces import CLONE_NEWNET, CLONE_NEWUTS, inside, new_namespace, sethostname
+from beastack.sim.net import vlan as vlans
 from beastack.sim.net.bridge import Bridge
 from beastack.sim.net.interface import (
     MTUS,
@@ -30,6 +31,7 @@ from beastack.sim.net.interface import (
     Kind,
 )
 from beastack.sim.net.offload import NO_OFFLOAD
+from beastack.sim.net.vlan import Vlan
 from beastack.sim.net.vxlan import Vxlan
 
 # How long devd(8) takes to configure an interface that it finds under its first name
@@ -142,9 +144,12 @@ class State:
         self.filters.interfaces_changed(vnet)
         return interface
 
-    def create(self, kind: Kind, unit: int | None, vnet: Vnet) -> Interface:
-        """What `ifconfig KIND[UNIT] create` makes; of an epair its `a` half."""
-        number = self.free_unit(kind, vnet) if unit is None else unit
+    def create(self, kind: Kind, unit: int | None, vnet: Vnet, device: str | None = None) -> Interface:
+        """What `ifconfig KIND[UNIT] create` makes; of an epair its `a` half. `device`: a name without a unit."""
+        if device is not None:
+            number = -1
+        else:
+            number = self.free_unit(kind, vnet) if unit is None else unit
         if kind is not Kind.TAP:
             self.sysctls.modules.add(f"if_{kind.value}")  # ifconfig loads what it needs
         if kind is Kind.EPAIR:
@@ -153,13 +158,15 @@ class State:
             a.peer, b.peer = b, a
             made = [a, b]
         else:
-            interface = self.make(kind, number, f"{kind.value}{number}", vnet)
+            interface = self.make(kind, number, device or f"{kind.value}{number}", vnet)
             if kind is Kind.BRIDGE:
                 interface.bridge = Bridge(interface)
             elif kind is Kind.TAP:
                 self._tap_node(interface)
             elif kind is Kind.VXLAN:
                 interface.vxlan = Vxlan()
+            elif kind is Kind.VLAN:
+                interface.vlan, interface.mac, interface.hardware_mac = Vlan(), bytes(6), bytes(6)
             made = [interface]
         for one in made:
             self.stacks.sync(one)
@@ -172,6 +179,7 @@ class State:
         for one in halves:
             self.tunnels.stop(one)
             self._detach(one)
+            vlans.leave(one)
             self.stacks.drop(one)
             if one.kind is Kind.TAP:
                 self._remove_tap_nodes(one)
@@ -183,6 +191,9 @@ class State:
                 self.remove_member(interface.bridge, member.interface)
         if interface.member_of is not None:
             self.remove_member(interface.member_of, interface)
+        for child in list(interface.children):
+            vlans.leave(child)
+            self.stacks.sync(child)
         vnet = interface.vnet
         vnet.routes = [route for route in vnet.routes if route.interface is not interface]
         vnet.interfaces.remove(interface)
@@ -214,6 +225,15 @@ class State:
             ]
         self.stacks.sync(interface)
         self.tunnels.sync(interface)
+
+    def follow(self, parent: Interface, mac: bytes | None = None) -> None:
+        """The children of an interface whose MTU or address changes: none is larger, those with its address keep it."""
+        for child in parent.children:
+            child.mtu = min(child.mtu, vlans.largest(parent))
+            if mac is not None and child.mac == parent.mac:
+                child.mac = child.hardware_mac = mac
+            self.follow(child, mac)
+            self.changed(child)
 
     def rename(self, interface: Interface, name: str) -> None:
         old = interface.name

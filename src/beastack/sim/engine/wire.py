@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from beastack.sim.linux.tuntap import HEADER_SIZE, READ_SIZE
+from beastack.sim.net import vlan
 from beastack.sim.net.bridge import Bridge, Member
 from beastack.sim.net.interface import Interface, Kind
 from beastack.sim.net.offload import NEEDS_CSUM, NO_OFFLOAD, plain_frames
@@ -137,10 +138,27 @@ class Wire:
         elif interface.vxlan is not None or interface.kind is Kind.GIF:
             if self.tunnels is None or not self.tunnels.send(interface, frame, header):
                 self.dropped += 1
+        elif interface.vlan is not None:
+            if interface.vlan.parent is not None:
+                self.depart(interface.vlan.parent, interface.vlan.tagged(frame), vlan.shifted(header, vlan.TAG_SIZE))
+        elif interface.bridge is not None:
+            self._bridge_output(interface.bridge, frame, header)
         elif interface.cable is not None:
             self._write(interface.cable, frame, header)
 
     def _deliver(self, interface: Interface, frame: bytes, header: bytes) -> None:
+        found = vlan.split(frame) if frame[12:14] in vlan.ETHERTYPES else None
+        if found is not None:
+            protocol, tag, inner = found
+            if tag:
+                child = vlan.child_of(interface, protocol, tag)
+                if child is None:
+                    self.dropped += 1
+                else:
+                    self.arrive(child, inner, vlan.shifted(header, -vlan.TAG_SIZE))
+                return
+            # a tag of priority only
+            frame, header = inner, vlan.shifted(header, -vlan.TAG_SIZE)
         if interface.stack is None or interface.stack.fd is None:
             return
         partial = bool(header[0] & NEEDS_CSUM)

@@ -50,13 +50,17 @@ class Bridge:
         return self._by_interface.get(interface)
 
     def own(self, mac: bytes) -> "Interface | None":
-        """The bridge or the member that has this address and an IP stack on this host: worked out once, as every
-        frame asks.
+        """The bridge or the member that has this address and an IP stack on this host, or a vlan child: worked out
+        once, as every frame asks.
         """
         if self._own is None:
             # the bridge itself comes first, then its members in their order
             candidates = [self.interface, *(member.interface for member in self.members)]
-            self._own = {one.mac: one for one in reversed(candidates) if one.mac is not None and one.stack is not None}
+            self._own = {
+                one.mac: one
+                for one in reversed(candidates)
+                if one.mac is not None and (one.stack is not None or one.children)
+            }
         return self._own.get(mac)
 
     def forget_own(self) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from beastack.sim.engine.taps import Holder
     from beastack.sim.engine.vnet import Vnet
     from beastack.sim.net.bridge import Bridge
+    from beastack.sim.net.vlan import Vlan
     from beastack.sim.net.vxlan import Vxlan
 
 UP, BROADCAST, LOOPBACK, POINTOPOINT, RUNNING = 0x1, 0x2, 0x8, 0x10, 0x40
@@ -31,6 +32,7 @@ class Kind(Enum):
     TAP = "tap"
     BRIDGE = "bridge"
     VXLAN = "vxlan"
+    VLAN = "vlan"
     GIF = "gif"
     GRE = "gre"
 
@@ -54,6 +56,8 @@ TRAITS = {
     Kind.TAP: Traits(0x4080000, "Ethernet 1000baseT <full-duplex>", ("tap",), 2000000),
     Kind.BRIDGE: Traits(0x10, None, ("bridge",), nd6=ND6_PERFORMNUD | ND6_IFDISABLED),
     Kind.VXLAN: Traits(0x80020, "Ethernet autoselect (autoselect <full-duplex>)", ("vxlan",), 55),
+    # a child's medium is its parent's
+    Kind.VLAN: Traits(0, None, ("vlan",)),
     Kind.GIF: Traits(0x80000, None, ("gif",), 55),
     Kind.GRE: Traits(0x80000, None, ("gre",), 55),
 }
@@ -116,6 +120,8 @@ class Interface:
     cable: int | None = None
     stack: "Stack | None" = None
     vxlan: "Vxlan | None" = None
+    vlan: "Vlan | None" = None
+    children: "list[Interface]" = field(default_factory=list)
     hardware_mac: bytes | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -126,6 +132,8 @@ class Interface:
             return self.holder is not None
         if self.kind in (Kind.BRIDGE, Kind.LOOPBACK):
             return self.administratively_up
+        if self.vlan is not None:
+            return self.vlan.parent is not None and self.vlan.parent.link_up
         return True
 
     @property
@@ -135,7 +143,16 @@ class Interface:
             return self.administratively_up and self.vxlan.running
         if self.kind in POINT_TO_POINT:
             return self.administratively_up and "tunnel" in self.extra
+        if self.vlan is not None:
+            return self.vlan.parent is not None
         return self.link_up
+
+    @property
+    def media(self) -> str | None:
+        """What `media:` says; a vlan's is its parent's."""
+        if self.vlan is not None:
+            return self.vlan.parent.media if self.vlan.parent is not None else None
+        return TRAITS[self.kind].media
 
     @property
     def up(self) -> bool:

@@ -31,8 +31,10 @@ def _complete(frame: bytearray, start: int, offset: int) -> None:
 
 
 def _ip_offset(frame: bytes) -> int:
-    kind = frame[12:14]
-    return 18 if kind in (b"\x81\x00", b"\x88\xa8") else 14
+    at = 14
+    while frame[at - 2 : at] in (b"\x81\x00", b"\x88\xa8"):
+        at += 4
+    return at
 
 
 def plain_frames(header: bytes, frame: bytes) -> Iterator[bytes]:

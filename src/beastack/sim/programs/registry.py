@@ -38,6 +38,7 @@ PROGRAMS: dict[str, Program] = {
     "hostname": system.hostname,
     "uname": system.uname,
     "drvspec": drvspec.run,
+    "beastack-vxlan-fdb": drvspec.fdb,
     "pgrep": processes.grep,
     "pkill": processes.grep,
     "sockstat": processes.sockstat,

@@ -9,7 +9,7 @@ from beastack.sim.engine.vnet import Vnet
 from beastack.sim.net.errors import Failed, not_simulated
 from beastack.sim.net.interface import Interface, Kind
 from beastack.sim.programs.base import Reply, Request
-from beastack.sim.programs.ifconfig import addresses, members, parameters, tunnels
+from beastack.sim.programs.ifconfig import addresses, members, parameters, tunnels, vlans
 from beastack.sim.programs.ifconfig.parameters import Context
 from beastack.sim.programs.ifconfig.render import Format, show
 
@@ -20,8 +20,8 @@ USAGE = """usage: ifconfig [-j jail] [-f type:format] [-g groupname] [-C] [-L] i
        ifconfig [-j jail] -l [-d] [-u] [address_family]
        ifconfig [-j jail] [-g groupname] [-C] [-L] [-d] [-m] [-u] [-v]"""
 FAMILIES = ("inet", "inet6", "ether", "link")
-CLONERS = {kind.value: kind for kind in (Kind.EPAIR, Kind.TAP, Kind.BRIDGE, Kind.VXLAN, Kind.GIF, Kind.GRE)}
-ABSENT_CLONERS = ("vlan", "lagg", "lo", "tun", "vmnet", "wg", "stf", "enc", "disc", "ipsec")
+CLONERS = {kind.value: kind for kind in (Kind.EPAIR, Kind.TAP, Kind.BRIDGE, Kind.VXLAN, Kind.GIF, Kind.GRE, Kind.VLAN)}
+ABSENT_CLONERS = ("lagg", "lo", "tun", "vmnet", "wg", "stf", "enc", "disc", "ipsec")
 
 
 class _Options:
@@ -139,6 +139,9 @@ def _create(request: Request, vnet: Vnet, name: str, words: list[str]) -> Reply:
     """`ifconfig KIND[UNIT] create [parameters]`: the new name is printed when it is not the one that was asked for."""
     if vnet.find(name) is not None:
         raise Failed(f"ifconfig: interface {name} already exists")
+    child = vlans.dotted(vnet, name)
+    if child is not None:
+        return _create_vlan(request, vnet, name, None, [*child, *words])
     match = re.fullmatch(r"([a-z]+)([0-9]{1,5})?", name)
     if match is None or match[1] not in CLONERS:
         if (match is not None and match[1] in ABSENT_CLONERS) or "." in name:
@@ -151,9 +154,23 @@ def _create(request: Request, vnet: Vnet, name: str, words: list[str]) -> Reply:
         raise Failed(f"ifconfig: interface {name} already exists")
     if kind in (Kind.VXLAN, Kind.GRE) and request.vnet.jail is not None:
         raise Failed(f"ifconfig: SIOCIFCREATE2 ({name}): Invalid argument")
+    if kind is Kind.VLAN:
+        return _create_vlan(request, vnet, name, unit, words)
     if kind is Kind.VXLAN:
         tunnels.check(words)
-    interface = request.state.create(kind, unit, vnet)
+    return _finish(request, vnet, name, request.state.create(kind, unit, vnet), words)
+
+
+def _create_vlan(request: Request, vnet: Vnet, name: str, unit: int | None, words: list[str]) -> Reply:
+    """Tag and parent are part of the making: when they are refused, nothing is made (02)."""
+    own, rest = vlans.taken(vnet, name, words)
+    interface = request.state.create(Kind.VLAN, unit, vnet, name if "." in name else None)
+    if own:
+        _change(request, vnet, interface, own)
+    return _finish(request, vnet, name, interface, rest)
+
+
+def _finish(request: Request, vnet: Vnet, name: str, interface: Interface, words: list[str]) -> Reply:
     try:
         reply = _change(request, vnet, interface, words) if words else Reply()
     except Failed as failure:
@@ -168,7 +185,7 @@ def _create(request: Request, vnet: Vnet, name: str, words: list[str]) -> Reply:
 def _change(request: Request, vnet: Vnet, interface: Interface, words: list[str]) -> Reply:
     """Parameters are worked off in their order; what came before a failing one stays done."""
     context = Context(request.state, vnet, interface)
-    known = {**parameters.PARAMETERS, **members.PARAMETERS, **tunnels.PARAMETERS}
+    known = {**parameters.PARAMETERS, **members.PARAMETERS, **tunnels.PARAMETERS, **vlans.PARAMETERS}
     renamed = False
     rest = list(words)
     try:

@@ -3,6 +3,7 @@
 import time
 
 from beastack.sim.net import bridge as bridges
+from beastack.sim.net import vlan as vlans
 from beastack.sim.net.bridge import Bridge, Member
 from beastack.sim.net.errors import Failed
 from beastack.sim.net.interface import Interface, Kind, parse_mac
@@ -44,12 +45,17 @@ def _add(context: Context, values: list[str]) -> None:
         raise Failed(failure + "File exists (Interface is already a member of this bridge)")
     if interface.member_of is not None:
         raise Failed(failure + "Device busy (Interface is already a member of another bridge)")
-    if interface.kind in (Kind.LOOPBACK, Kind.BRIDGE):
+    if interface.kind in (Kind.LOOPBACK, Kind.BRIDGE, Kind.GRE):
         raise Failed(failure + "Invalid argument (Unsupported interface type)")
     if interface.kind is Kind.VTNET:
         raise Failed(f"ifconfig: not simulated: {name} in a bridge (it is the kernel's, for management)")
     if interface.inet and context.state.sysctls.values["net.link.bridge.member_ifaddrs"] == "0":
         raise Failed(failure + "Invalid argument (Member interface may not have an IP address assigned)")
+    if interface.vlan is not None and (
+        interface.vlan.parent is None
+        or (bridge.members and bridge.interface.mtu > vlans.largest(interface.vlan.parent))
+    ):
+        raise Failed(failure + "Invalid argument")
     context.state.add_member(bridge, interface)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from beastack.sim.engine.state import State
 from beastack.sim.engine.vnet import Vnet
+from beastack.sim.net import vlan as vlans
 from beastack.sim.net.errors import Failed
 from beastack.sim.net.interface import ND6_AUTO_LINKLOCAL, ND6_IFDISABLED, ND6_NO_DAD, Interface, Kind, parse_mac
 
@@ -81,9 +82,12 @@ def _mtu(context: Context, values: list[str]) -> None:
     if not values[0].isdigit() or not low <= int(values[0]) <= high:
         raise Failed("ifconfig: ioctl SIOCSIFMTU (set mtu): Invalid argument")
     mtu = int(values[0])
+    if interface.vlan is not None and interface.vlan.parent is not None and mtu > vlans.largest(interface.vlan.parent):
+        raise Failed("ifconfig: ioctl SIOCSIFMTU (set mtu): Invalid argument")
     if interface.member_of is not None and mtu != interface.mtu:
         raise Failed("ifconfig: ioctl SIOCSIFMTU (set mtu): Operation not supported")
     interface.mtu = mtu
+    context.state.follow(interface)
     if interface.bridge is not None:
         for member in interface.bridge.members:
             member.interface.mtu = mtu
@@ -100,6 +104,7 @@ def _ether(context: Context, values: list[str]) -> None:
         raise Failed("ifconfig: ioctl (SIOCSIFLLADDR): Invalid argument")
     if context.interface.kind is Kind.VTNET:
         raise Failed(f"ifconfig: not simulated: the address of {context.interface.name}, which the kernel owns")
+    context.state.follow(context.interface, mac)
     context.interface.mac = mac
     # the automatic link-local address stays as it was made, as in FreeBSD
 

@@ -73,7 +73,7 @@ def show(interface: Interface, now: float, family: str | None = None, form: Form
     ]
     if interface.description:
         lines.append(f"\tdescription: {interface.description}")
-    lines.append(f"\toptions={_bits(interface.options, _OPTIONS)}")
+    lines.append(f"\toptions={_bits(interface.options, _OPTIONS) if interface.options else '0'}")
     if interface.mac is not None and family in (None, "ether", "link"):
         lines.append(f"\tether {mac_text(interface.mac)}")
         if interface.hardware_mac not in (None, interface.mac):
@@ -89,12 +89,15 @@ def show(interface: Interface, now: float, family: str | None = None, form: Form
         lines.append(f"\tgroups: {' '.join(groups)}")
     if interface.vxlan is not None and interface.vxlan.vni >= 0:
         lines.append(_vxlan(interface.vxlan))
+    if interface.vlan is not None:
+        vlan = interface.vlan
+        parent = vlan.parent.name if vlan.parent is not None else "<none>"
+        lines.append(f"\tvlan: {vlan.tag} vlanproto: {vlan.protocol} vlanpcp: {vlan.pcp} parent interface: {parent}")
     if "tunnel" in interface.extra:
         local, remote = interface.extra["tunnel"]
         lines.append(f"\ttunnel inet{'6' if local.version == 6 else ''} {local} --> {remote}")
-    media = TRAITS[interface.kind].media
-    if media is not None:
-        lines.append(f"\tmedia: {media}")
+    if interface.media is not None:
+        lines.append(f"\tmedia: {interface.media}")
         lines.append(f"\tstatus: {'active' if interface.link_up else 'no carrier'}")
     if family in (None, "inet6"):
         lines.append(f"\tnd6 options={_bits(interface.nd6, _ND6)}")
@@ -160,7 +163,8 @@ def addresses(bridge: bridges.Bridge, now: float) -> str:
     """`ifconfig BRIDGE addr`: the forwarding table."""
     bridge.expire(now)
     lines = []
-    for entry in bridge.table.values():
+    # the newest entry stands first in the kernel's list (07)
+    for entry in reversed(bridge.table.values()):
         left = int(entry.expires - now) if entry.expires else 0
         lines.append(
             f"{mac_text(entry.mac)} Vlan0 {entry.member.interface.name} {left} flags={_bits(entry.flags, _ENTRY)}"
