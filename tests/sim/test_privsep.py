@@ -93,7 +93,7 @@ def test_a_context_of_files_only_is_in_a_jail(host: Host, service: Path) -> None
     assert "refused: bridge: 'eth0'" in said
     assert "Refused bridge: 'eth0'" in said
     shown = host.ok("jls -j bspriv-beastack_privileged -n")
-    for parameter in ("path=/", "devfs_ruleset=4711", "ip4=disable", "ip6=disable", "vnet=inherit"):
+    for parameter in ("path=/", "devfs_ruleset=64711", "ip4=disable", "ip6=disable", "vnet=inherit"):
         assert parameter in shown.split()
     denied = ("reserved_ports", "set_hostname", "raw_sockets", "mount", "chflags")
     assert (

@@ -7,6 +7,8 @@ from typing import Any
 
 from oslo_config import cfg
 
+from beastack.freebsd import devfs
+
 GROUP = "beastack"
 OPTIONS = [
     cfg.StrOpt("dhcp_path", help="Folder of the DHCP agent's files, one sub-folder a network (neutron's dhcp_confs)."),
@@ -73,9 +75,9 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         "confined_devfs_ruleset",
-        default=4711,
-        min=5,
-        max=65535,
+        default=64711,
+        min=devfs.LOWEST,
+        max=devfs.HIGHEST,
         help="Number of the devfs(8) ruleset of confined contexts; nothing else on the host may use it.",
     ),
     cfg.ListOpt(

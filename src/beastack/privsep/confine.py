@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from beastack.freebsd import devfs
 from beastack.freebsd.errors import CommandFailed, JailExists
 from beastack.freebsd.host import Host
 from beastack.freebsd.jail import list_jails
@@ -45,10 +46,10 @@ def _mount(host: Host, where: Place) -> None:
     trust.own_folder(Path(where.root))
     present = confinement.mounted(host.run(["mount", "-p"]).out)
     wanted = [(point, argv) for point, argv in confinement.mounts(where) if point not in present]
-    if wanted:
-        for argv in confinement.device_rules(where):
-            # deleting a ruleset that is not there is an error and no harm
-            host.run(argv, check="delset" not in argv)
+    # looked at on every start, and read back: whoever changed the ruleset opened devices to come
+    loaded = devfs.ensure_ruleset(host, where.ruleset, confinement.DEVICES)
+    if loaded and confinement.devices(where) in present:
+        devfs.apply(host, where.ruleset, confinement.devices(where))
     for _point, argv in wanted:
         host.run(argv, timeout=confinement.PROGRAM_LIMIT)
     missing = {point for point, _ in wanted} - confinement.mounted(host.run(["mount", "-p"]).out)

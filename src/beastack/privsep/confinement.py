@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
+from beastack.freebsd.devfs import Unhide
 from beastack.privsep.checks import Refused
 
 
@@ -97,7 +98,9 @@ TABLE: dict[str, Meaning] = {
 _TAKEN = ("set_hostname", "reserved_ports", "unprivileged_proc_debug")
 # The jail's devices: what programs of the base system open and nothing that reaches hardware, memory or the kernel's
 # tables (not mem, kmem, io, pf, mdctl, vmm, bpf, zfs).
-DEVICES = ("null", "zero", "random", "urandom", "fd", "fd/*", "stdin", "stdout", "stderr")
+DEVICES = tuple(
+    Unhide(path) for path in ("null", "zero", "random", "urandom", "fd", "fd/*", "stdin", "stdout", "stderr")
+)
 PREFIX = "bspriv-"
 PROGRAM_LIMIT = 30.0
 
@@ -156,20 +159,19 @@ def place(section: str, base: str, ruleset: int, folders: Sequence[str]) -> Plac
     return Place(f"{PREFIX}{section}", f"{base}/{section}", ruleset, tuple(folders))
 
 
-def device_rules(where: Place) -> list[list[str]]:
-    """devfs(8): the ruleset, made anew."""
-    rule = ["devfs", "rule", "-s", str(where.ruleset)]
-    return [[*rule, "delset"], [*rule, "add", "hide"], *([*rule, "add", "path", d, "unhide"] for d in DEVICES)]
-
-
 def mounts(where: Place) -> list[tuple[str, list[str]]]:
     """(mount point, mount(8) command), in the order in which they are made."""
     nullfs = ["mount", "-t", "nullfs"]
     found = [(where.root, [*nullfs, "/", where.root])]
     found += [(f"{where.root}{folder}", [*nullfs, folder, f"{where.root}{folder}"]) for folder in where.folders]
-    devices = f"{where.root}/dev"
-    found.append((devices, ["mount", "-t", "devfs", "-o", f"ruleset={where.ruleset}", "devfs", devices]))
+    point = devices(where)
+    found.append((point, ["mount", "-t", "devfs", "-o", f"ruleset={where.ruleset}", "devfs", point]))
     return found
+
+
+def devices(where: Place) -> str:
+    """Where the jail's own devfs is mounted."""
+    return f"{where.root}/dev"
 
 
 def mounted(text: str) -> set[str]:

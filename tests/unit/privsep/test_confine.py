@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from beastack.freebsd import devfs
 from beastack.freebsd.errors import CommandFailed
 from beastack.freebsd.host import Completed
 from beastack.privsep import confine, confinement
@@ -22,6 +23,7 @@ class FakeHost:
         self.points: list[str] = ["/", "/dev"]
         self.jails: list[str] = []
         self.ran: list[list[str]] = []
+        self.rules: list[str] = []
         self.broken = broken
 
     def run(
@@ -34,8 +36,14 @@ class FakeHost:
         elif words[0] == "jls":
             rows = ",".join(f'{{"jid":1,"name":"{j}","host.hostname":"h","vnet":"inherit"}}' for j in self.jails)
             out = f'{{"jail-information":{{"jail":[{rows}]}}}}'
+        elif words[0] == "devfs" and words[-1] == "show":
+            out = "".join(f"{100 * n} {rule}\n" for n, rule in enumerate(self.rules, 1))
         else:
             self.ran.append(words)
+            if words[0] == "devfs" and words[-1] == "delset":
+                self.rules = []
+            if words[0] == "devfs" and words[-1] == "-":
+                self.rules += [rule for rule in (input or "").splitlines() if rule != self.broken]
             if words[0] == "mount" and words[2] != self.broken:
                 self.points.append(words[-1])
             if words[:2] == ["jail", "-c"]:
@@ -48,7 +56,7 @@ class FakeHost:
 
 @pytest.fixture
 def where(tmp_path: Path) -> Place:
-    return confinement.place("x", str(tmp_path / "roots"), 4711, [])
+    return confinement.place("x", str(tmp_path / "roots"), 64711, [])
 
 
 def test_the_devices_come_before_the_jail_and_twice_is_once(monkeypatch: pytest.MonkeyPatch, where: Place) -> None:
@@ -57,12 +65,32 @@ def test_the_devices_come_before_the_jail_and_twice_is_once(monkeypatch: pytest.
     said: list[str] = []
     confine.make_jail(host, where, VERDICT, said.append)
     programs = [words[0] for words in host.ran]
-    assert programs == ["devfs"] * (2 + len(confinement.DEVICES)) + ["mount", "mount", "jail"]
+    assert programs == ["devfs", "devfs", "mount", "mount", "jail"]
+    assert host.rules == ["hide", *(rule.text() for rule in confinement.DEVICES)]
     assert host.ran[-1][3] == f"path={where.root}"
     assert said == []
     before = list(host.ran)
     confine.make_jail(host, where, VERDICT, said.append)
     assert host.ran == before
+
+
+def test_a_ruleset_that_somebody_changed_is_made_right_again(monkeypatch: pytest.MonkeyPatch, where: Place) -> None:
+    monkeypatch.setattr(confine, "simulated", lambda: False)
+    host = FakeHost()
+    confine.make_jail(host, where, VERDICT, print)
+    right = list(host.rules)
+    host.rules.append("path mem unhide")
+    confine.make_jail(host, where, VERDICT, print)
+    assert host.rules == right
+    assert host.ran[-1] == ["devfs", "-m", f"{where.root}/dev", "rule", "-s", "64711", "applyset"]
+
+
+def test_a_ruleset_that_does_not_read_back_makes_no_jail(monkeypatch: pytest.MonkeyPatch, where: Place) -> None:
+    monkeypatch.setattr(confine, "simulated", lambda: False)
+    host = FakeHost(broken="path null unhide")
+    with pytest.raises(devfs.RulesDiffer):
+        confine.make_jail(host, where, VERDICT, print)
+    assert (host.rules, host.jails) == (["hide"], [])
 
 
 def test_without_its_devices_there_is_no_jail(monkeypatch: pytest.MonkeyPatch, where: Place) -> None:
