@@ -89,14 +89,19 @@ def lab(host: Host, folder: str) -> Iterator[Lab]:
     assert (set(list_interfaces(host)), set(list_jails(host))) == before, "the test left something behind"
 
 
-@pytest.fixture(scope="session")
-def own_pf(host: Host) -> Host:
-    """The host with pf prepared; a host with rules of its own is left alone."""
+@pytest.fixture(scope="module")
+def own_pf(host: Host) -> Iterator[Host]:
+    """The host with pf prepared; a host with rules of its own is left alone.
+
+    For one module: a prepared host closes every interface of ours that has no rules, those of other tests too.
+    """
+    before = snapshot.take(host)
     try:
         pf_host.prepare(host)
     except pf_host.ForeignRuleset as e:
         pytest.skip(f"this host has pf rules of its own: {e}")
-    return host
+    yield host
+    restore(host, before)
 
 
 @pytest.fixture

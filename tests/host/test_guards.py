@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from beastack.freebsd import ifnet, netgraph
-from beastack.freebsd.bpf_guard import guard
+from beastack.freebsd.bpf_guard import guard, guards
 from beastack.freebsd.host import Host
 
 from .lab import PATIENCE, Guest, Lab, until
@@ -140,3 +140,18 @@ def test_an_allowed_pair_more_lets_it_through(lab: Lab, pair: tuple[Guest, Guest
     assert not one.pings(two.address, source="10.5.0.77")
     guarded(lab.host, one, "10.5.0.77")
     one.reaches(two.address, source="10.5.0.77")
+
+
+def test_more_pairs_than_one_program_holds(lab: Lab, pair: tuple[Guest, Guest]) -> None:
+    """A chain of programs on one node: the pair that counts is in the last one."""
+    one, two = pair
+    others = [(f"fa:16:3e:00:01:{number:02x}", f"10.5.1.{number}") for number in range(1, 60)]
+    chain = guards([*others, (one.mac, one.address)])
+    assert len(chain) > 3
+    netgraph.set_guard(lab.host, one.port, *chain)
+    assert one.port in netgraph.list_guards(lab.host)
+    one.reaches(two.address)
+    netgraph.set_guard(lab.host, one.port, *guards(others))
+    assert not one.pings(two.address)
+    netgraph.set_guard(lab.host, one.port, *guards([(one.mac, one.address)]))
+    one.reaches(two.address)

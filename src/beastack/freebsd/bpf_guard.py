@@ -14,13 +14,14 @@ What could hide ICMPv6 or a UDP header is dropped: ICMPv6 in fragments, routing 
 options but for those of multicast listener reports. A load behind a frame's end drops the frame (bpf(4)).
 
 What a frame says is looked at once for all MACs; then its address is looked for among those of its MAC, so that a port
-may have some twenty pairs, each with a MAC of its own. Neighbour advertisements are held to their target here, and to
-their source, as every packet, by pf.
+may have some twenty pairs, each with a MAC of its own, in the 512 instructions of one program. Neighbour advertisements
+are held to their target here, and to their source, as every packet, by pf. As one address of a frame counts, what is
+allowed may be shared out over several programs, of which one must pass the frame (``guards``).
 """
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from beastack.freebsd.bpf import (
     AND,
@@ -34,6 +35,7 @@ from beastack.freebsd.bpf import (
     LD_W_X,
     LDX_IHL,
     LDX_IMM,
+    MAX_INSTRUCTIONS,
     PASS,
     ST,
     TAX,
@@ -56,6 +58,8 @@ _ADDRESS, _WHO = 0, 1
 _NEAR = 20
 # From an IPv6 header's source to the target of neighbour discovery behind it.
 _SOURCE, _TARGET = 22, 62
+# Each is one command when a guard is set, and one look more at a frame that none before it has passed.
+MAX_PROGRAMS = 64
 
 
 class BadGuard(Exception):
@@ -92,7 +96,44 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[Network]]:
 
 def guard(pairs: Iterable[tuple[str, str]]) -> list[Instruction]:
     """The program for these (MAC, address or network) pairs; raises BadGuard when it would be too long."""
+    return _assemble(grouped(pairs), MAX_INSTRUCTIONS)
+
+
+def guards(pairs: Iterable[tuple[str, str]], most: int = MAX_INSTRUCTIONS) -> list[list[Instruction]]:
+    """Programs of at most ``most`` instructions for any number of pairs: a frame may pass when one of them passes it.
+
+    Raises BadGuard for what is no pair, and for more than MAX_PROGRAMS programs.
+    """
     allowed = grouped(pairs)
+    try:
+        return [_assemble(allowed, most)]
+    except BadGuard:
+        made = list(_shared_out(allowed, most))
+    if len(made) > MAX_PROGRAMS:
+        raise BadGuard(f"too many allowed addresses for one port: {len(made)} programs")
+    return made
+
+
+def _shared_out(allowed: Mapping[str, Sequence[Network]], most: int) -> Iterator[list[Instruction]]:
+    """Programs that are as full as they may be; raises BadGuard when one address is too much for one."""
+    held: dict[str, list[Network]] = {}
+    full: list[Instruction] = []
+    for mac, networks in allowed.items():
+        for network in networks:
+            more = {**held, mac: [*held.get(mac, []), network]}
+            try:
+                full = _assemble(more, most)
+            except BadGuard:
+                if not held:
+                    raise
+                yield full
+                more = {mac: [network]}
+                full = _assemble(more, most)
+            held = more
+    yield full
+
+
+def _assemble(allowed: Mapping[str, Sequence[Network]], most: int) -> list[Instruction]:
     a = Assembler()
     four, six = a.fresh(), a.fresh()
     _mac(a, list(allowed))
@@ -112,9 +153,12 @@ def guard(pairs: Iterable[tuple[str, str]]) -> list[Instruction]:
     a.label(six)
     _of_its_mac(a, everyone, _pass_if_six)
     try:
-        return a.program()
+        made = a.program()
     except BadProgram as e:
         raise BadGuard(f"too many allowed addresses for one port: {e}") from None
+    if len(made) > most:
+        raise BadGuard(f"too many allowed addresses for one port: {len(made)} instructions")
+    return made
 
 
 def pass_all() -> list[Instruction]:

@@ -1,7 +1,7 @@
 """Entry points for guards: what a port may send, by MAC and address, checked before the bridge (ng_bpf(4))."""
 
 from beastack.freebsd import netgraph
-from beastack.freebsd.bpf_guard import guard
+from beastack.freebsd.bpf_guard import guards
 from beastack.freebsd.host import LocalHost
 from beastack.privsep import checks
 from beastack.privsep.context import entry
@@ -25,7 +25,7 @@ def set_guard(interface: str, pairs: list[list[str]]) -> None:
         else:
             text = checks.cidr(address) if isinstance(address, str) and "/" in address else checks.ip(address)
         found.append((checks.mac(mac), text))
-    netgraph.set_guard(HOST, name, guard(found))
+    netgraph.set_guard(HOST, name, *guards(found))
 
 
 @entry

@@ -19,6 +19,8 @@ class Refused(Exception):
 NO_ENTRY = "No such file or directory"
 _EXISTS = "File exists"
 INVALID = "Invalid argument"
+# a chain that comes back to where it was would never end
+_LONGEST = 1024
 DROP_ALL = [Instruction(6)]
 
 
@@ -94,7 +96,7 @@ class Graph:
         if hook is None:
             return True
         far = hook.peer.deliver(frame) if hook.peer.node.kind == "bpf" else None
-        for _ in range(8):  # a chain of bpf nodes
+        for _ in range(_LONGEST):  # a chain of bpf nodes, or of one node's hooks
             if far is None or far.node.kind != "bpf":
                 break
             far = far.deliver(frame)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beastack.freebsd.bpf import DROP, LD_H, Assembler, BadProgram, Instruction, verify
-from beastack.freebsd.bpf_guard import BadGuard, guard, link_local, pass_all
+from beastack.freebsd.bpf_guard import BadGuard, guard, guards, link_local, pass_all
 
 MAC, OTHER, FOREIGN = "fa:16:3e:00:00:01", "fa:16:3e:00:00:02", "fa:16:3e:66:66:66"
 PAIRS = [
@@ -229,6 +229,42 @@ def test_the_guard_is_what_it_says(frame: bytes) -> None:
 @given(st.binary(max_size=100))
 def test_noise_is_judged_alike(frame: bytes) -> None:
     assert (run(PROGRAM, frame) != 0) == reference(frame, PAIRS)
+
+
+CHAIN = guards(PAIRS, most=180)
+
+
+@settings(max_examples=3000, deadline=None)
+@given(frames())
+def test_a_chain_passes_what_one_program_would(frame: bytes) -> None:
+    assert len(CHAIN) == 4
+    assert any(run(program, frame) for program in CHAIN) == reference(frame, PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "programs"),
+    [
+        ([(MAC, f"10.0.{n // 250}.{n % 250}") for n in range(250)], 3),
+        ([(f"fa:16:3e:00:01:{n:02x}", f"10.0.0.{n}") for n in range(250)], 17),
+        ([(MAC, f"2001:db8::{n:x}") for n in range(1, 60)], 2),
+        ([(MAC, f"2001:db8::{n:x}") for n in range(1, 250)], 7),
+        ([(MAC, "10.0.0.5")], 1),
+    ],
+    ids=["many IPv4 addresses", "many MACs", "many IPv6 addresses", "as many as a port may have", "one"],
+)
+def test_any_number_of_pairs(pairs: list[tuple[str, str]], programs: int) -> None:
+    found = guards(pairs)
+    assert len(found) == programs
+    assert all(len(program) <= 512 for program in found)
+
+
+def test_what_no_chain_can_be() -> None:
+    with pytest.raises(BadGuard, match="instructions"):
+        guards(PAIRS, most=50)
+    with pytest.raises(BadGuard, match="programs"):
+        guards([(f"fa:16:3e:00:{n // 250:02x}:{n % 250:02x}", "10.0.0.1") for n in range(1100)])
+    with pytest.raises(BadGuard):
+        guards([])
 
 
 def test_sizes() -> None:
