@@ -20,8 +20,13 @@ SYSCTLS = (
 )
 LIMITS = {"anchors": 5000, "eth-anchors": 5000, "table-entries": 1_000_000, "states": 500_000}
 ANCHOR_LINE = f'anchor "{ANCHOR}/*" all'
+# Put together, IPv4 fragments have ports and states; for themselves they match no rule that names a port. IPv6
+# fragments are never put together: pf cuts them again by the host's own ip6_output (pf_refragment6 in pf_norm.c), so a
+# guest's would leave the bridge and go where the host's routes go. Any scrub rule ends pf's way of doing it unasked.
+SCRUB_LINES = (f"scrub on {ANCHOR} inet all fragment reassemble", f"no scrub on {ANCHOR} inet6 all")
 # Behind the anchors: an interface of ours whose anchor is missing or empty passes nothing.
 CLOSE_LINE = f"block drop quick on {ANCHOR} all"
+OUR_RULES = [*SCRUB_LINES, ANCHOR_LINE, CLOSE_LINE]
 
 
 class ForeignRuleset(HostError):
@@ -37,8 +42,7 @@ def main_ruleset(limits: list[str]) -> str:
             "set skip on lo",
             "set state-policy if-bound",
             "set ruleset-optimization none",
-            ANCHOR_LINE,
-            CLOSE_LINE,
+            *OUR_RULES,
         )
     )
 
@@ -55,8 +59,12 @@ def _limits(host: Host) -> list[str]:
 
 
 def _check_foreign(rules: list[str], nat: list[str]) -> None:
-    """Raises ForeignRuleset unless an operator's rules call our anchor before any quick rule decides."""
-    add = f'add this line to pf.conf(5), before the first "quick" rule, and load it:\n    anchor "{ANCHOR}/*"'
+    """Raises ForeignRuleset unless an operator's rules begin with our scrub rules and call our anchor before any quick
+    rule decides."""
+    lines = "".join(f"\n    {line}" for line in (*SCRUB_LINES, f'anchor "{ANCHOR}/*"'))
+    add = f'add these lines to pf.conf(5), before other "scrub" and "quick" rules, and load it:{lines}'
+    if tuple(rules[: len(SCRUB_LINES)]) != SCRUB_LINES:
+        raise ForeignRuleset(f"pf holds {len(rules) + len(nat)} rules of this host's own; they are left alone: {add}")
     for rule in rules:
         if rule == ANCHOR_LINE:
             return
@@ -70,13 +78,15 @@ def _main(host: Host) -> bool:
     rules = host.run(["pfctl", "-sr"]).out.splitlines()
     nat = host.run(["pfctl", "-s", "nat"]).out.splitlines()
     if rules or nat:
-        if rules != [ANCHOR_LINE, CLOSE_LINE]:
+        if rules == OUR_RULES:
+            return False
+        if rules != OUR_RULES[len(SCRUB_LINES) :]:  # ours of before there were scrub rules
             _check_foreign(rules, nat)
-        return False
+            return False
     host.run(["pfctl", "-q", "-f", "-"], input=main_ruleset(_limits(host)))
     done = host.run(["pfctl", "-sr"])
-    if done.out.splitlines() != [ANCHOR_LINE, CLOSE_LINE]:
-        raise UnexpectedOutput(done.argv, done.out, f"{ANCHOR_LINE} and {CLOSE_LINE}")
+    if done.out.splitlines() != OUR_RULES:
+        raise UnexpectedOutput(done.argv, done.out, " and ".join(OUR_RULES))
     if low := _limits(host):
         raise UnexpectedOutput(["pfctl", "-s", "memory"], ", ".join(low), "the limits that were loaded")
     return True

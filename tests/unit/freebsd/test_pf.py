@@ -277,10 +277,28 @@ def test_an_operators_rules_are_left_alone(conf: str) -> None:
     assert not [argv for argv in host.ran[1:] if "-f" in argv]
 
 
+SCRUB = "".join(f"{line}\n" for line in pf_host.SCRUB_LINES)
+
+
 def test_an_operators_rules_with_our_anchor_are_fine() -> None:
     host = SimulatedHost()
-    host.run(["pfctl", "-f", "-"], input='block in on em0 all\nanchor "beastack/*"\npass quick on em1 all\n')
+    host.run(["pfctl", "-f", "-"], input=f'{SCRUB}block in on em0 all\nanchor "beastack/*"\npass quick on em1 all\n')
     pf_host.prepare(host)
+
+
+def test_rules_without_our_scrub_lines_are_not() -> None:
+    """IPv6 fragments would leave their bridge through the host's own stack."""
+    host = SimulatedHost()
+    host.run(["pfctl", "-f", "-"], input='scrub in all\nblock in on em0 all\nanchor "beastack/*"\n')
+    with pytest.raises(pf_host.ForeignRuleset, match="no scrub on beastack inet6 all"):
+        pf_host.prepare(host)
+
+
+def test_our_rules_of_before_are_loaded_anew() -> None:
+    host = SimulatedHost()
+    host.run(["pfctl", "-f", "-"], input=f"{pf_host.ANCHOR_LINE}\n{pf_host.CLOSE_LINE}\n")
+    assert "main ruleset loaded" in pf_host.prepare(host)
+    assert host.run(["pfctl", "-sr"]).out.splitlines() == pf_host.OUR_RULES
 
 
 def test_limits_of_the_recorded_host() -> None:

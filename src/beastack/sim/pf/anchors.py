@@ -18,6 +18,7 @@ class Anchor:
         self.nats: list[Rule] = []
         self.rdrs: list[Rule] = []
         self.binats: list[Rule] = []
+        self.scrubs: list[Rule] = []
         self.ethers: list[EtherRule] = []
         self.tables: dict[str, Table] = {}
         # asked of the root only: an interface's own addresses, for `(em0)`
@@ -74,7 +75,7 @@ class Anchor:
         """Replace the rules. A table keeps its members when its new line gives none."""
         self.filters = parsed.filters
         self.nats, self.rdrs, self.binats = parsed.nats, parsed.rdrs, parsed.binats
-        self.ethers = parsed.ethers
+        self.scrubs, self.ethers = parsed.scrubs, parsed.ethers
         defined = {spec.name for spec in parsed.tables}
         referenced = self.referenced_tables()
         for name in list(self.tables):
@@ -91,7 +92,7 @@ class Anchor:
             self.root.ensure(self.called(rule).removesuffix("*").rstrip("/"))
 
     def empty(self) -> bool:
-        rules = self.filters or self.nats or self.rdrs or self.binats or self.ethers
+        rules = self.filters or self.nats or self.rdrs or self.binats or self.scrubs or self.ethers
         return not (rules or self.tables or self.children)
 
 

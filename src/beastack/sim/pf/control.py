@@ -169,6 +169,7 @@ class Control:
         anchor.load(parsed, self.now)
         if not self.anchor:
             pf.skip = set(parsed.skip)
+            pf.status.reassemble = parsed.reassemble
             pf.status.limits.update(parsed.limits)
             pf.states.limit = pf.status.limits["states"]
             pf.states.timeouts.update(parsed.timeouts)
@@ -192,7 +193,7 @@ class Control:
             self._clear("ethers")
             self.say("Ethernet rules cleared")
         if what in ("rules", "all") and not (self.wildcard and what == "all"):
-            self._clear("filters")
+            self._clear("filters", "scrubs")
             self.say("rules cleared")
         if what in ("nat", "all") and not (self.wildcard and what == "all"):
             self._clear("nats", "rdrs", "binats")
@@ -240,7 +241,7 @@ class Control:
         self.out += ["Removing:\n", *(f"  {one.path}\n" for one in reversed(every) if one.path)]
         kept = [one for one in every if one.tables or one.referenced_tables()]
         for one in every:
-            one.filters, one.nats, one.rdrs, one.binats = [], [], [], []
+            one.filters, one.nats, one.rdrs, one.binats, one.scrubs = [], [], [], [], []
         for one in reversed(every):
             if one not in kept:
                 prune(one)

@@ -1,6 +1,7 @@
 """Owns the verdict on a frame: state, fragments, rules, in pf's order (pf_test in pf(4)).
 
-Not simulated: tags beyond one evaluation, states of neighbour discovery, TCP sequence numbers.
+Not simulated: that IPv6 fragments which pf put together leave a bridge through the host's own stack (pf_refragment6),
+tags beyond one evaluation, states of neighbour discovery, TCP sequence numbers.
 """
 
 import random
@@ -15,6 +16,7 @@ from beastack.sim.pf.fragments import Fragments
 from beastack.sim.pf.model import Result, Rule
 from beastack.sim.pf.packet import Packet
 from beastack.sim.pf.rewrite import Change, Flow, flow_of, write
+from beastack.sim.pf.scrub import puts_together
 from beastack.sim.pf.states import State, States
 from beastack.sim.pf.status import Status
 from beastack.sim.pf.translate import Addresses, Candidate, Translator, candidates
@@ -101,7 +103,12 @@ class Pf:
             self.status.drop("short")
             return None
         inner = None
-        if packet.frag_offset:
+        if packet.frag_id >= 0 and not self._together(ifname, direction, packet.family):
+            packet.piece, packet.stateful = True, False
+            passed, change = self._rules(ifname, direction, packet, frame, now)
+            if not passed:
+                return None
+        elif packet.frag_offset:
             passed, change = self.fragments.later(ifname, direction, packet, now)
             if not passed:
                 self.status.drop("fragment")
@@ -124,6 +131,10 @@ class Pf:
             return frame
         self.status.counters["translate"] += 1
         return write(frame, packet, inner, change, partial)
+
+    def _together(self, ifname: str, direction: str, family: int) -> bool:
+        asked = self.status.reassemble
+        return puts_together(self.main.scrubs, ifname, direction, family, self._groups(ifname), asked)
 
     def _whole(
         self, ifname: str, direction: str, packet: Packet, inner: Packet | None, frame: bytes, now: float

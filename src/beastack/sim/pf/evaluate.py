@@ -136,16 +136,16 @@ def _tests(rule: Rule, anchor: Anchor) -> Iterator[Test]:
         yield lambda packet: to(packet.dst)
     if rule.sport is not None:
         source_port = _port(rule.sport)
-        yield lambda packet: source_port(packet.sport)
+        yield lambda packet: source_port(packet.sport) and not packet.piece
     if rule.dport is not None:
         target_port = _port(rule.dport)
-        yield lambda packet: target_port(packet.dport)
+        yield lambda packet: target_port(packet.dport) and not packet.piece
     if rule.icmp_type >= 0:
         kind, code = rule.icmp_type, rule.icmp_code
-        yield lambda packet: packet.icmp_type == kind and code in (-1, packet.icmp_code)
+        yield lambda packet: packet.icmp_type == kind and code in (-1, packet.icmp_code) and not packet.piece
     if rule.flags is not None and rule.flags[1]:
         wanted, considered = rule.flags
-        yield lambda packet: packet.proto != 6 or packet.flags & considered == wanted
+        yield lambda packet: packet.proto != 6 or (packet.flags & considered == wanted and not packet.piece)
     if rule.tos:
         tos = rule.tos
         yield lambda packet: packet.tos == tos

@@ -77,7 +77,7 @@ def _rules_of(control: "Control", anchor: "Anchor", what: str) -> None:
     elif what == "nat":
         _rules(control, [*anchor.nats, *anchor.rdrs, *anchor.binats])
     else:
-        _rules(control, anchor.filters)
+        _rules(control, [*anchor.scrubs, *anchor.filters])
 
 
 def _rules(control: "Control", rules: list[Rule]) -> None:
@@ -91,7 +91,7 @@ def _rules(control: "Control", rules: list[Rule]) -> None:
 def rules_of_file(control: "Control", parsed: Parsed) -> None:
     """What -v prints of a file while it is loaded or only checked."""
     control.out += [f"{render.ether(rule)}\n" for rule in parsed.ethers]
-    for rule in (*parsed.nats, *parsed.rdrs, *parsed.binats, *parsed.filters):
+    for rule in (*parsed.scrubs, *parsed.nats, *parsed.rdrs, *parsed.binats, *parsed.filters):
         number = f"@{rule.number} " if control.verbose > 1 else ""
         control.out.append(f"{number}{render.rule(rule)}\n")
 

@@ -55,7 +55,7 @@ class Port:
 class Rule:
     """One expanded rule of any kind, with its counters."""
 
-    action: str  # pass block match anchor; nat rdr binat nat-anchor rdr-anchor binat-anchor
+    action: str  # pass block match anchor scrub; nat rdr binat nat-anchor rdr-anchor binat-anchor
     blocking: str = "drop"
     direction: str = ""
     quick: bool = False
@@ -155,11 +155,13 @@ class Parsed:
     nats: list[Rule] = field(default_factory=list)
     rdrs: list[Rule] = field(default_factory=list)
     binats: list[Rule] = field(default_factory=list)
+    scrubs: list[Rule] = field(default_factory=list)
     ethers: list[EtherRule] = field(default_factory=list)
     tables: list[TableSpec] = field(default_factory=list)
     skip: list[str] = field(default_factory=list)
     limits: dict[str, int] = field(default_factory=dict)
     timeouts: dict[str, int] = field(default_factory=dict)
     optimize: bool = True
+    reassemble: bool = False
     echo: list[str] = field(default_factory=list)  # what -v prints while reading: options and tables
     errors: list[PfSyntaxError] = field(default_factory=list)

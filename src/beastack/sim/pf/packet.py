@@ -29,8 +29,8 @@ class Packet:
 
     __slots__ = (
         "badopts", "body", "dport", "dst", "family", "flags", "frag_id", "frag_more", "frag_offset", "frag_size",
-        "icmp_code", "icmp_type", "inner", "length", "proto", "reply", "sport", "src", "stateful", "tag", "tos",
-        "translation",
+        "icmp_code", "icmp_type", "inner", "length", "piece", "proto", "reply", "sport", "src", "stateful", "tag",
+        "tos", "translation",
     )  # fmt: skip
 
     def __init__(self, family: int, src: bytes, dst: bytes, proto: int, length: int, tos: int) -> None:
@@ -51,6 +51,7 @@ class Packet:
         self.frag_id = -1
         self.frag_offset = self.frag_size = 0
         self.frag_more = False
+        self.piece = False  # a fragment that is judged for itself: its ports and types are not looked at
         self.tag = ""
         self.translation: Rule | None = None  # of the last match rule that asked for one
 

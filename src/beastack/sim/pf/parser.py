@@ -6,6 +6,7 @@ from beastack.sim.pf.model import Parsed, PfSyntaxError, Rule, TableSpec
 from beastack.sim.pf.nat import ether_rules, translation_rules
 from beastack.sim.pf.optimize import optimized
 from beastack.sim.pf.rules import TIMEOUTS, anchor_rule, expand, filter_rule
+from beastack.sim.pf.scrub import scrub_rule
 
 LIMITS = ("states", "src-nodes", "frags", "table-entries", "anchors", "eth-anchors")
 # `set x value` that changes nothing here; read, so that a file for a real host loads
@@ -47,11 +48,13 @@ class _Reader:
             parsed.filters += expand(cursor, filter_rule(cursor, self.policy), self.if_bound)
         elif first.endswith("anchor"):
             self._place(list(expand(cursor, anchor_rule(cursor))))
+        elif first == "scrub" or (first == "no" and cursor.peek(1) == "scrub"):
+            parsed.scrubs += expand(cursor, scrub_rule(cursor))
         elif first in ("nat", "rdr", "binat", "no"):
             self._place(list(translation_rules(cursor)))
         elif first == "ether":
             parsed.ethers += ether_rules(cursor)
-        elif first in ("scrub", "altq", "queue", "load", "include", "antispoof", "limiter"):
+        elif first in ("altq", "queue", "load", "include", "antispoof", "limiter"):
             cursor.fail(f"{first} is not simulated")
         else:
             cursor.fail()
@@ -95,6 +98,8 @@ class _Reader:
             if choices is not None:
                 value = cursor.expect(*choices) if choices else cursor.word()
                 cursor.accept("no-df")
+                if key == "reassemble":
+                    parsed.reassemble = value == "yes"
                 parsed.echo.append(f"set {key} {value}")
         else:
             cursor.fail()
@@ -156,7 +161,7 @@ def parse(text: str) -> Parsed:
             parsed.errors.append(error)
     if parsed.optimize:
         parsed.filters = optimized(parsed.filters)
-    for rules in (parsed.filters, parsed.nats, parsed.rdrs, parsed.binats):
+    for rules in (parsed.scrubs, parsed.filters, parsed.nats, parsed.rdrs, parsed.binats):
         for number, rule in enumerate(rules):
             rule.number = number
     return parsed

@@ -98,7 +98,11 @@ def rule(rule: Rule) -> str:
         words.append(f"tos 0x{rule.tos:02x}")
     if rule.state:
         words.append(_state(rule))
-    words += [word for word, there in (("fragment", rule.fragment), ("allow-opts", rule.allow_opts)) if there]
+    if rule.action == "scrub":
+        how = "fragment reassemble" if rule.fragment else "fragment no reassemble"
+        words += [] if rule.negated else [how]
+    else:
+        words += [word for word, there in (("allow-opts", rule.allow_opts), ("fragment", rule.fragment)) if there]
     words += [f'label "{label}"' for label in rule.labels]
     if rule.ridentifier:
         words.append(f"ridentifier {rule.ridentifier}")

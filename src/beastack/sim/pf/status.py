@@ -14,6 +14,7 @@ LIMITS = {
 class Status:
     def __init__(self) -> None:
         self.enabled = False
+        self.reassemble = False
         self.since: float | None = None
         self.counters = dict.fromkeys(_COUNTERS, 0)
         self.limits = dict(LIMITS)

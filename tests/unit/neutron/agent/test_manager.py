@@ -289,7 +289,10 @@ def test_a_host_that_does_not_filter_closes(bridge: manager.BridgeManager, net: 
     look.check()
     assert TAP not in members(net)
     assert not plug(bridge)
-    net.run(["pfctl", "-f", "-"], input='anchor "beastack/*"\npass quick all\n')
+    net.run(
+        ["pfctl", "-f", "-"],
+        input="".join(f"{line}\n" for line in (*pf_host.SCRUB_LINES, 'anchor "beastack/*"', "pass quick all")),
+    )
     look.check()
     assert plug(bridge)
 

@@ -56,7 +56,7 @@ def test_one_line(text: str, line: str) -> None:
         ("pass in all user root", "syntax error"),
         ("pass in all probability 10%", "syntax error"),
         ("pass in from self to any", "self is not simulated"),
-        ("scrub in all", "scrub is not simulated"),
+        ("scrub in all no-df", "scrub no-df is not simulated"),
         ("table <x> { nosuch }", "no IP address found for nosuch"),
         ("set limit nosuch 5", "unable to set limit"),
         ("pass in {", "syntax error"),

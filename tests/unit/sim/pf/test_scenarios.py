@@ -241,7 +241,35 @@ def test_icmp_errors_follow_the_connection(web: Host) -> None:
     assert not web.pf.filter("tapvm2", "out", icmp_error("10.5.0.1", VM[2], 3, 4, wrong_way), web.now)
 
 
+FRAGMENT_RULE = "pass out quick on tapvm2 inet proto udp from any to any port 53 keep state (if-bound)\n"
+
+
+def test_fragments_that_are_not_put_together_match_no_port(web: Host) -> None:
+    """pf_match_rule in pf.c: a rule with ports, ICMP types or TCP flags is no rule for a fragment."""
+    whole = udp_payload(1000, 53, bytes(72))
+    first = ip(VM[1], VM[2], 17, whole[:40], more=1, ident=1)
+    later = ip(VM[1], VM[2], 17, whole[40:], offset=40, ident=1)
+    web.port(2, FRAGMENT_RULE)
+    assert not web.pf.filter("tapvm2", "out", first, web.now)
+    web.port(2, FRAGMENT_RULE.replace(" port 53", ""))
+    assert web.pf.filter("tapvm2", "out", later, web.now) and web.pf.filter("tapvm2", "out", first, web.now)
+    assert not web.ctl("-ss")
+
+
+def test_scrub_rules_say_where(web: Host) -> None:
+    main = web.ctl("-sr")
+    web.load("", "scrub on tapvm2 inet all fragment reassemble\n" + main)
+    assert web.ctl("-sr") == "scrub on tapvm2 inet all fragment reassemble\n" + main
+    web.port(2, FRAGMENT_RULE)
+    whole = udp_payload(1000, 53, bytes(72))
+    assert web.pf.filter("tapvm2", "out", ip(VM[1], VM[2], 17, whole[:40], more=1, ident=1), web.now)
+    assert web.pf.filter("tapvm2", "out", ip(VM[1], VM[2], 17, whole[40:], offset=40, ident=1), web.now)
+    web.load("", "scrub on em0 inet all fragment reassemble\n" + main)
+    assert not web.pf.filter("tapvm2", "out", ip(VM[1], VM[2], 17, whole[:40], more=1, ident=2), web.now)
+
+
 def test_fragments_share_the_fate_of_the_first(web: Host) -> None:
+    web.load("", "set reassemble yes\n" + web.ctl("-sr"))
     web.port(2, "pass out quick on tapvm2 inet proto udp from any to any port 53 keep state (if-bound)\n")
     for port, passes in ((53, True), (54, False)):
         whole = udp_payload(1000, port, bytes(72))
