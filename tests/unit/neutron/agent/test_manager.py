@@ -10,7 +10,7 @@ from oslo_config import cfg
 from tests.unit.neutron.fakes import FakeNet
 from tests.unit.neutron.firewall.test_rules import DEFAULT, MAC, SG, TAP, port
 
-from beastack.freebsd import netgraph, pf
+from beastack.freebsd import netgraph, pf, pf_host
 from beastack.freebsd.bpf_guard import guard
 from beastack.freebsd.errors import HostError
 from beastack.freebsd.pf_host import ForeignRuleset
