@@ -304,7 +304,7 @@ def test_a_host_that_cannot_filter_holds_the_agent(net: FakeNet) -> None:
     waiting.start()
     assert not health.wait_until_ready(stopping, 0.01)
     waiting.join()
-    with pytest.raises(ForeignRuleset, match="decides before"):
+    with pytest.raises(ForeignRuleset, match="before other"):
         privileged.prepare_host()
 
 
