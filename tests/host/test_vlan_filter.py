@@ -47,6 +47,8 @@ def test_a_trunk_carries_tags(host: Host, lab: Lab, filters_vlans: None) -> None
     assert bridges.require_member(host, bridge, one.port).tagged == {10, 20, 21}
     bridges.set_member_vlans(host, bridge, two.port, 10)
     ifnet.remove_address(one.host, one.nic, f"{one.address}/24")
+    # made in the jail: it would come home with what was moved in
+    lab.later(lambda: ifnet.destroy(one.host, "bscvl10"))
     vlan.ensure_vlan(one.host, "bscvl10", one.nic, 10, "beastack:conformance:vlan")
     ifnet.add_address(one.host, "bscvl10", f"{one.address}/24")
     two.reaches(one.address)

@@ -10,7 +10,7 @@ import typer
 
 ROOT = Path(os.environ.get("BEASTACK_ROOT", Path(__file__).resolve().parents[3]))
 BIN = Path(sys.executable).parent
-TRANSCRIPTS = "tests/sim/test_transcripts.py"
+TRANSCRIPTS = ("transcripts", "transcripts_guests", "transcripts_privileges", "vxlan", "bhyve_run")
 PARTS = ("lint", "unit", "sim", "cloud", "host")
 
 # Seconds one check or one part's run may take; a hang must not look like work.
@@ -34,8 +34,9 @@ def pytest_command(parts: list[str], extra: list[str], host: str) -> list[str]:
     With the suite on a simulated host go the transcripts, whose report says how far it answers like the real one.
     """
     folders = [str(Path("tests") / p) for p in parts if (ROOT / "tests" / p).is_dir()]
-    if "host" in parts and "sim" not in parts and host.startswith("sim:") and (ROOT / TRANSCRIPTS).exists():
-        folders.append(TRANSCRIPTS)
+    if "host" in parts and "sim" not in parts and host.startswith("sim:"):
+        replays = [str(Path("tests/sim") / f"test_{name}.py") for name in TRANSCRIPTS]
+        folders += [path for path in replays if (ROOT / path).is_file()]
     target = ["--host", host] if "host" in parts else []
     return [sys.executable, "-m", "pytest", "-q", *folders, *target, *extra]
 

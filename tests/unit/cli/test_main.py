@@ -53,9 +53,10 @@ def test_one_pytest_run_covers_all_named_parts(tmp_path: Path, monkeypatch: pyte
     argv = testing.pytest_command(["unit", "host"], ["-k", "x"], "local:")
     assert argv[-6:] == ["tests/unit", "tests/host", "--host", "local:", "-k", "x"]
     (tmp_path / "tests" / "sim").mkdir()
-    (tmp_path / testing.TRANSCRIPTS).write_text("")
+    replay = tmp_path / "tests" / "sim" / f"test_{testing.TRANSCRIPTS[0]}.py"
+    replay.write_text("")
     argv = testing.pytest_command(["host"], [], "sim:")
-    assert argv[-4:] == ["tests/host", testing.TRANSCRIPTS, "--host", "sim:"]
+    assert argv[-4:] == ["tests/host", str(replay.relative_to(tmp_path)), "--host", "sim:"]
     argv = testing.pytest_command(["host"], [], "ssh://hv1")
     assert argv[-3:] == ["tests/host", "--host", "ssh://hv1"]
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from beastack.sim.net import bridge as bridges
 from beastack.sim.net.bridge import Bridge, Member
@@ -97,7 +99,7 @@ def test_flush_forget_and_removal(bridge: Bridge) -> None:
     bridge.learn(a, A, 0)
     bridge.pin(b, B)
     bridge.flush(False)
-    assert list(bridge.table) == [B]
+    assert list(bridge.table) == [(0, B)]
     bridge.flush(True)
     assert not bridge.table
     assert b.learned == 0
@@ -121,3 +123,26 @@ def test_own_addresses_are_those_with_a_stack(bridge: Bridge) -> None:
     bridge.interface.stack = None
     bridge.remove(next(member for member in bridge.members if member.interface is ports["b"]))
     assert bridge.own(A) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 10, 20, 30])), max_size=20))
+def test_a_filtering_bridge_never_mixes_vlans(traffic: list[tuple[int, int]]) -> None:
+    """Each VLAN is a bridge of its own: who may send in it and who hears it, checked against the members' lists."""
+    made: Any = Bridge(Port("bridge0"))  # type: ignore[arg-type]
+    members = [made.add(Port(name)) for name in ("a", "b", "c")]
+    made.filters_vlans = True
+    lists = [(10, frozenset[int]()), (0, frozenset({10, 20})), (20, frozenset({30}))]
+    for member, (untagged, tagged) in zip(members, lists, strict=True):
+        member.untagged, member.tagged = untagged, tagged
+    for number, tag in traffic:
+        untagged, tagged = lists[number]
+        vlan = members[number].admits(tag)
+        assert vlan == ((untagged or None) if tag == 0 else (tag if tag in tagged else None))
+        if vlan is None:
+            continue
+        mac = bytes((2, 0, 0, 0, 0, number))
+        assert made.learn(members[number], mac, 0.0, vlan)
+        hears = {n for n, (u, t) in enumerate(lists) if n != number and (vlan == u or vlan in t)}
+        assert {members.index(one) for one in made.targets(members[number], b"\xff" * 6, 0.0, vlan)} == hears
+        assert made.find(mac, 0.0, vlan) is members[number]
+        assert made.find(mac, 0.0, 99) is None

@@ -124,6 +124,7 @@ class Sysctls:
             "kern.osreldate": "1501000",
             "kern.hostuuid": self.hostuuid,
             "kern.maxfiles": "1048576",
+            "kern.maxproc": "8028",
             "kern.features.vimage": "1",
             "security.jail.jailed": "0",
             "security.jail.vnet": "0",

@@ -183,7 +183,20 @@ class Wire:
         if member is None:
             return
         destination = frame[:6]
-        if not bridge.learn(member, frame[6:12], now):
+        tag = 0
+        if bridge.filters_vlans or frame[12:14] in vlan.ETHERTYPES:
+            found = vlan.split(frame)
+            tag = found[1] if found is not None else 0
+            if bridge.filters_vlans:
+                admitted = member.admits(tag)
+                if admitted is None:
+                    self.dropped += 1
+                    return
+                # from here on every frame has its tag
+                tag = admitted
+                if found is None:
+                    frame, header = vlan.Vlan(tag=tag).tagged(frame), vlan.shifted(header, vlan.TAG_SIZE)
+        if not bridge.learn(member, frame[6:12], now, tag):
             self.dropped += 1
             return
         if destination[0] & 1:
@@ -197,7 +210,7 @@ class Wire:
                 return
             if destination == bridge.interface.mac:
                 return
-        targets = bridge.targets(member, destination, now)
+        targets = bridge.targets(member, destination, now, tag)
         partial = bool(header[0] & NEEDS_CSUM)
         judged = self._pf(bridge, member, "in", frame, now, partial) if targets else None
         if judged is None:
@@ -205,20 +218,35 @@ class Wire:
         for target in targets:
             leaving = self._pf(bridge, target, "out", judged, now, partial)
             if leaving is not None:
-                self.depart(target.interface, leaving, header)
+                self._leave(bridge, target, leaving, header)
 
     def _bridge_output(self, bridge: Bridge, frame: bytes, header: bytes) -> None:
         """From the host's own stack: pf has its say on the bridge interface, not at the members."""
         now = time.monotonic()
         destination = frame[:6]
-        for target in bridge.targets(None, destination, now):
+        found = vlan.split(frame) if frame[12:14] in vlan.ETHERTYPES else None
+        for target in bridge.targets(None, destination, now, found[1] if found is not None else 0):
             if not destination[0] & 1 and target.interface.mac == destination:
                 self._deliver(target.interface, frame, header)
             else:
-                self.depart(target.interface, frame, header)
+                self._leave(bridge, target, frame, header)
+
+    def _leave(self, bridge: Bridge, target: Member, frame: bytes, header: bytes) -> None:
+        """By a member's wire, without the tag where the member's untagged VLAN is meant."""
+        if bridge.filters_vlans and target.untagged:
+            found = vlan.split(frame)
+            if found is not None and found[1] == target.untagged:
+                frame, header = found[2], vlan.shifted(header, -vlan.TAG_SIZE)
+        self.depart(target.interface, frame, header)
 
     def _pf(
         self, bridge: Bridge, member: Member, direction: str, frame: bytes, now: float, partial: bool
     ) -> bytes | None:
         vnet = bridge.interface.vnet
-        return self._filters.bridged(vnet, member.interface.name, direction, frame, now, partial)
+        if frame[12:14] != vlan.PLAIN_TAG:
+            return self._filters.bridged(vnet, member.interface.name, direction, frame, now, partial)
+        # ether_input() takes such a tag off before the bridge sees the frame: pf judges what is inside
+        tag = frame[12:16]
+        inner = frame[:12] + frame[16:]
+        judged = self._filters.bridged(vnet, member.interface.name, direction, inner, now, partial)
+        return None if judged is None else judged[:12] + tag + judged[12:]

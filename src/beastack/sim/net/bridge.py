@@ -21,6 +21,17 @@ class Member:
     flags: int = DEFAULT_MEMBER_FLAGS
     limit: int = 0
     learned: int = 0
+    untagged: int = 0
+    tagged: frozenset[int] = frozenset()
+
+    def admits(self, vlan: int) -> int | None:
+        """The VLAN of a frame that comes in here (0: it has no tag) on a bridge that filters; None: it is dropped."""
+        if vlan == 0:
+            return self.untagged or None
+        return vlan if vlan in self.tagged else None
+
+    def carries(self, vlan: int) -> bool:
+        return vlan == self.untagged or vlan in self.tagged
 
 
 @dataclass(eq=False)
@@ -28,6 +39,7 @@ class Entry:
     """One address of the forwarding table; `expires` is 0 for one that never does."""
 
     mac: bytes
+    vlan: int
     member: Member
     flags: int
     expires: float
@@ -35,14 +47,18 @@ class Entry:
 
 @dataclass(eq=False)
 class Bridge:
-    """The forwarding state of one bridge. Members stand newest first, as the kernel lists them."""
+    """The forwarding state of one bridge. Members stand newest first, as the kernel lists them.
+
+    Each VLAN has its own addresses; frames without a tag are VLAN 0 unless the bridge filters (`vlanfilter`, 15.0).
+    """
 
     interface: "Interface"
     members: list[Member] = field(default_factory=list)
-    table: dict[bytes, Entry] = field(default_factory=dict)
+    table: dict[tuple[int, bytes], Entry] = field(default_factory=dict)
     max_addresses: int = 2000
     timeout: int = 1200
     was_up: bool = False
+    filters_vlans: bool = False
     _by_interface: "dict[Interface, Member]" = field(default_factory=dict)
     _own: "dict[bytes, Interface] | None" = None
 
@@ -78,14 +94,14 @@ class Bridge:
         self.members.remove(member)
         del self._by_interface[member.interface]
         self.forget_own()
-        for mac in [mac for mac, entry in self.table.items() if entry.member is member]:
-            del self.table[mac]
+        for key in [key for key, entry in self.table.items() if entry.member is member]:
+            del self.table[key]
 
-    def learn(self, member: Member, mac: bytes, now: float) -> bool:
+    def learn(self, member: Member, mac: bytes, now: float, vlan: int = 0) -> bool:
         """Note where an address was seen. False: the frame is to be dropped (the member's limit is reached)."""
         if not member.flags & LEARNING or mac[0] & 1 or not any(mac):
             return True
-        entry = self.table.get(mac)
+        entry = self.table.get((vlan, mac))
         if entry is None:
             if member.limit and member.learned >= member.limit:
                 self.expire(now)  # an expired address must not hold the place of a live one
@@ -94,7 +110,7 @@ class Bridge:
             if len(self.table) >= self.max_addresses:
                 return not member.limit
             flags = STICKY_ENTRY if member.flags & STICKY else DYNAMIC
-            self.table[mac] = Entry(mac, member, flags, 0 if flags else now + self.timeout)
+            self.table[vlan, mac] = Entry(mac, vlan, member, flags, 0 if flags else now + self.timeout)
             member.learned += 1
             return True
         if entry.flags == DYNAMIC:
@@ -110,46 +126,49 @@ class Bridge:
     def pin(self, member: Member, mac: bytes) -> None:
         """A static address, as `ifconfig BRIDGE static MEMBER MAC` makes it."""
         self.forget(mac)
-        self.table[mac] = Entry(mac, member, STATIC, 0)
+        self.table[0, mac] = Entry(mac, 0, member, STATIC, 0)
         member.learned += 1
 
-    def forget(self, mac: bytes) -> bool:
-        entry = self.table.pop(mac, None)
+    def forget(self, mac: bytes, vlan: int = 0) -> bool:
+        entry = self.table.pop((vlan, mac), None)
         if entry is None:
             return False
         entry.member.learned -= 1
         return True
 
     def flush(self, everything: bool) -> None:
-        for mac in [mac for mac, entry in self.table.items() if everything or entry.flags == DYNAMIC]:
-            self.forget(mac)
+        for vlan, mac in [key for key, entry in self.table.items() if everything or entry.flags == DYNAMIC]:
+            self.forget(mac, vlan)
 
     def expire(self, now: float) -> None:
-        for mac in [mac for mac, entry in self.table.items() if entry.expires and entry.expires <= now]:
-            self.forget(mac)
+        for vlan, mac in [key for key, entry in self.table.items() if entry.expires and entry.expires <= now]:
+            self.forget(mac, vlan)
 
-    def find(self, mac: bytes, now: float) -> Member | None:
-        entry = self.table.get(mac)
+    def find(self, mac: bytes, now: float, vlan: int = 0) -> Member | None:
+        entry = self.table.get((vlan, mac))
         if entry is None:
             return None
         if entry.expires and entry.expires <= now:
-            self.forget(mac)
+            self.forget(mac, vlan)
             return None
         return entry.member
 
-    def targets(self, source: Member | None, destination: bytes, now: float) -> list[Member]:
+    def targets(self, source: Member | None, destination: bytes, now: float, vlan: int = 0) -> list[Member]:
         """The members a frame leaves by. `source` is None for frames of the host's own stack."""
         if not destination[0] & 1:
-            known = self.find(destination, now)
+            known = self.find(destination, now, vlan)
             if known is not None:
-                return [known] if self._may_pass(source, known) else []
+                return [known] if self._may_pass(source, known, vlan) else []
         group = destination[0] & 1
         return [
-            member for member in self.members if (group or member.flags & DISCOVER) and self._may_pass(source, member)
+            member
+            for member in self.members
+            if (group or member.flags & DISCOVER) and self._may_pass(source, member, vlan)
         ]
 
-    @staticmethod
-    def _may_pass(source: Member | None, target: Member) -> bool:
+    def _may_pass(self, source: Member | None, target: Member, vlan: int) -> bool:
         if target is source or not target.interface.up:
+            return False
+        if self.filters_vlans and not target.carries(vlan):
             return False
         return source is None or not source.flags & target.flags & PRIVATE

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TAG_MAX, TAG_SIZE, PCP_MAX = 4094, 4, 7
 VLAN_MTU = 0x8
 PROTOCOLS = {"802.1q": 0x8100, "802.1ad": 0x88A8}
+PLAIN_TAG = b"\x81\x00"
 ETHERTYPES = {number.to_bytes(2, "big"): name for name, number in PROTOCOLS.items()}
 _VIRTIO = struct.Struct("<BBHHHH")
 

@@ -42,6 +42,8 @@ def run(request: Request) -> Reply:
     if not rest:
         raise Failed("usage: route [-46dnqtv] [-j jail] command [[modifiers] args]")
     command, words = rest[0], rest[1:]
+    if request.jail is not None and request.jail.vnet is None and command not in ("get", "show"):
+        raise Failed("route: message indicates error: Operation not permitted")
     match command:
         case "add":
             return _add(request, vnet, words, quiet)
@@ -126,7 +128,7 @@ def _add(request: Request, vnet: Vnet, words: list[str], quiet: bool) -> Reply:
         gateway = address
         interface = vnet.find(scope) if scope else vnet.connected(address)
         if interface is None:
-            return _refused(line, "Network is unreachable", "Network is unreachable", quiet)
+            return _refused(line, "Invalid argument", "Invalid argument", quiet)
     connected = {own.network for one in vnet.interfaces for own in one.addresses() if own.prefix < 128}
     if any(route.network == wanted.network for route in vnet.routes) or wanted.network in connected:
         return _refused(line, "File exists", "route already in table", quiet)
@@ -138,7 +140,8 @@ def _add(request: Request, vnet: Vnet, words: list[str], quiet: bool) -> Reply:
 
 def _refused(line: str, words: str, short: str, quiet: bool) -> Reply:
     out = "" if quiet else f"{line} fib 0: {short}\n"
-    return Reply(out, "" if quiet else f"route: message indicates error: {words}\n", 1)
+    # this is said with -q too (09)
+    return Reply(out, f"route: message indicates error: {words}\n", 1)
 
 
 def _install(vnet: Vnet, route: Route) -> None:

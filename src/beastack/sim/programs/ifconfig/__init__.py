@@ -93,9 +93,12 @@ async def run(request: Request) -> Reply:
             raise Failed(f'ifconfig: jail "{options.jail}" not found')
         vnet = jail.vnet or vnet
     rest = options.rest
+    _may_use_sockets(request)
     if options.list or options.all or not rest or options.group is not None:
         return Reply(_survey(options, vnet))
     name, words = rest[0], rest[1:]
+    if request.jail is not None and request.jail.vnet is None:
+        _refuse_changes(name, words)
     if words and words[0] in ("create", "plumb"):
         return _create(request, vnet, name, words[1:])
     if len(words) == 2 and words[0] == "-vnet":
@@ -112,6 +115,27 @@ async def run(request: Request) -> Reply:
         await _destroy(request, interface)
         return Reply()
     return _change(request, vnet, interface, words)
+
+
+def _may_use_sockets(request: Request) -> None:
+    """ifconfig begins with a socket: a jail that shares the host's stack without its addresses has none (09)."""
+    jail = request.jail
+    if (
+        jail is not None
+        and jail.vnet is None
+        and "inherit" not in (jail.parameters.get("ip4"), jail.parameters.get("ip6"))
+    ):
+        raise Failed("ifconfig: socket(family 2,SOCK_DGRAM): Protocol not supported")
+
+
+def _refuse_changes(name: str, words: list[str]) -> None:
+    """Root in a jail that shares the host's stack may look, and change nothing (09)."""
+    if not words or (len(words) == 1 and words[0] in FAMILIES):
+        return
+    if words[0] in ("create", "plumb"):
+        raise Failed(f"ifconfig: SIOCIFCREATE2 ({name}): Operation not permitted")
+    what = "(SIOCAIFADDR)" if words[0] in ("inet", "inet6") else f"({words[0]})"
+    raise Failed(f"ifconfig: ioctl {what}: Operation not permitted")
 
 
 def _survey(options: _Options, vnet: Vnet) -> str:
@@ -201,6 +225,8 @@ def _change(request: Request, vnet: Vnet, interface: Interface, words: list[str]
                     raise Failed(f"ifconfig: '{word}' requires argument")
                 values, rest = rest[:count], rest[count:]
                 handler(context, values)
+                if word == "addm":
+                    rest = members.with_vlans(context, values[0], rest)
                 renamed = renamed or word == "name"
             elif re.fullmatch(r"[0-9.]+(/[0-9]+)?", word):
                 rest = addresses.inet(context, [word, *rest])

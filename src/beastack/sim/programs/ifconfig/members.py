@@ -1,6 +1,7 @@
 """Owns ifconfig(8)'s parameters for bridges: members, their flags and limits, the forwarding table."""
 
 import time
+from collections.abc import Callable
 
 from beastack.sim.net import bridge as bridges
 from beastack.sim.net import vlan as vlans
@@ -119,6 +120,61 @@ def _timeout(context: Context, values: list[str]) -> None:
     _bridge(context, "BRDGSTO").timeout = _number(values[0])
 
 
+def _tags(text: str) -> frozenset[int]:
+    """`all`, `none`, or numbers and ranges with commas."""
+    if text in ("all", "none"):
+        return frozenset(range(1, vlans.TAG_MAX + 1)) if text == "all" else frozenset()
+    found: set[int] = set()
+    for part in text.split(","):
+        low, _dash, high = part.partition("-")
+        first, last = _tag(low), _tag(high or low)
+        if first > last:
+            raise Failed(f"ifconfig: invalid VLAN range: {part}")
+        found |= set(range(first, last + 1))
+    return frozenset(found)
+
+
+def _tag(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= vlans.TAG_MAX:
+        raise Failed(f"ifconfig: invalid VLAN identifier: {text}")
+    return int(text)
+
+
+def with_vlans(context: Context, name: str, rest: list[str]) -> list[str]:
+    """The words `untagged TAG` and `tagged TAGS` behind `addm MEMBER`; what follows them is returned."""
+    while len(rest) > 1 and rest[0] in ("untagged", "tagged"):
+        member = _member(context, name, "BRDGADD")
+        if rest[0] == "untagged":
+            member.untagged = _tag(rest[1])
+        else:
+            member.tagged = _tags(rest[1])
+        rest = rest[2:]
+    return rest
+
+
+def _untagged(context: Context, values: list[str]) -> None:
+    _member(context, values[0], "BRDGSIFPVID").untagged = _tag(values[1])
+
+
+def _no_untagged(context: Context, values: list[str]) -> None:
+    _member(context, values[0], "BRDGSIFPVID").untagged = 0
+
+
+def _tagged(change: Callable[[frozenset[int], frozenset[int]], frozenset[int]]) -> Handler:
+    def apply(context: Context, values: list[str]) -> None:
+        member = _member(context, values[0], "BRDGSIFVLANSET")
+        member.tagged = change(member.tagged, _tags(values[1]))
+
+    return apply
+
+
+def _filtering(on: bool) -> Handler:
+    def change(context: Context, _values: list[str]) -> None:
+        _bridge(context, "BRDGSFLAGS").filters_vlans = on
+
+    return change
+
+
 def _flags() -> dict[str, tuple[int, Handler]]:
     bits = {
         "learn": bridges.LEARNING,
@@ -143,6 +199,13 @@ PARAMETERS: dict[str, tuple[int, Handler]] = {
     "flushall": (0, _flush(True)),
     "ifmaxaddr": (2, _limit),
     "maxaddr": (1, _max_addresses),
+    "vlanfilter": (0, _filtering(True)),
+    "-vlanfilter": (0, _filtering(False)),
+    "ifuntagged": (2, _untagged),
+    "-ifuntagged": (1, _no_untagged),
+    "iftagged": (2, _tagged(lambda _old, new: new)),
+    "+iftagged": (2, _tagged(lambda old, new: old | new)),
+    "-iftagged": (2, _tagged(lambda old, new: old - new)),
     "timeout": (1, _timeout),
     **_flags(),
 }

@@ -147,7 +147,7 @@ def _bridge(bridge: bridges.Bridge) -> list[str]:
         "\tid 00:00:00:00:00:00 priority 32768 hellotime 2 fwddelay 15",
         f"\tmaxage 20 holdcnt 6 proto rstp maxaddr {bridge.max_addresses} timeout {bridge.timeout}",
         f"\troot id 00:00:00:00:00:00 priority {root} ifcost 0 port 0",
-        "\tbridge flags=0<>",
+        f"\tbridge flags={'1<VLANFILTER>' if bridge.filters_vlans else '0<>'}",
     ]
     for member in bridge.members:
         limit = f"ifmaxaddr {member.limit} " if member.limit else ""
@@ -155,8 +155,21 @@ def _bridge(bridge: bridges.Bridge) -> list[str]:
         lines.append(f"\tmember: {member.interface.name} flags={_bits(member.flags, _MEMBER)}")
         lines.append(
             f"\t        {limit}port {member.interface.index} priority 128 path cost {cost} vlan protocol 802.1q"
+            + (f" untagged {member.untagged}" if member.untagged else "")
+            + (f" tagged {tag_list(member.tagged)}" if member.tagged else "")
         )
     return lines
+
+
+def tag_list(tags: frozenset[int]) -> str:
+    """`10,20-22`."""
+    parts: list[list[int]] = []
+    for tag in sorted(tags):
+        if parts and parts[-1][-1] == tag - 1:
+            parts[-1][1:] = [tag]
+        else:
+            parts.append([tag])
+    return ",".join("-".join(map(str, part)) for part in parts)
 
 
 def addresses(bridge: bridges.Bridge, now: float) -> str:
@@ -166,7 +179,6 @@ def addresses(bridge: bridges.Bridge, now: float) -> str:
     # the newest entry stands first in the kernel's list (07)
     for entry in reversed(bridge.table.values()):
         left = int(entry.expires - now) if entry.expires else 0
-        lines.append(
-            f"{mac_text(entry.mac)} Vlan0 {entry.member.interface.name} {left} flags={_bits(entry.flags, _ENTRY)}"
-        )
+        where = f"Vlan{entry.vlan} {entry.member.interface.name}"
+        lines.append(f"{mac_text(entry.mac)} {where} {left} flags={_bits(entry.flags, _ENTRY)}")
     return "".join(f"{line}\n" for line in lines)
