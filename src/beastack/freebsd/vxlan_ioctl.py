@@ -82,8 +82,7 @@ def change(interface: str, command: int, data: bytes) -> None:
         fcntl.ioctl(door, SIOCSDRVSPEC, argument)
 
 
-def read_words(words: Sequence[str]) -> tuple[str, int, bytes]:
-    """Interface, ioctl command and its argument for the program's words. Raises BadEntry."""
+def _read(words: Sequence[str]) -> tuple[str, int, bytes]:
     match list(words):
         case [interface, "add", mac, address, *rest] if len(rest) <= 1:
             port = rest[0] if rest else "4789"
@@ -98,7 +97,7 @@ def read_words(words: Sequence[str]) -> tuple[str, int, bytes]:
 def main(words: Sequence[str] | None = None) -> int:
     """The program; exit status 0, 1 when the kernel refused, 64 for bad arguments, 69 where this is no FreeBSD."""
     try:
-        interface, command, data = read_words(sys.argv[1:] if words is None else words)
+        interface, command, data = _read(sys.argv[1:] if words is None else words)
         request(interface, command, len(data), 0)
     except BadEntry as e:
         print(f"beastack-vxlan-fdb: {e}", file=sys.stderr)

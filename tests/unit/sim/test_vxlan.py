@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beastack.freebsd.vxlan_ioctl import ENTRY_ADD, ENTRY_REM, entry
-from beastack.sim.net.vxlan import COMMAND_SIZE, PORT, VNI_MAX, Peer, Vxlan, opened
+from beastack.sim.net.vxlan import COMMAND_SIZE, PORT, VNI_MAX, Peer, Vxlan, argument, opened
 
 LOCAL, GROUP = ipaddress.ip_address("192.168.50.1"), ipaddress.ip_address("239.1.1.1")
 HOSTS = [ipaddress.ip_address(f"192.168.50.{n}") for n in (2, 3)]
@@ -111,6 +111,13 @@ def test_an_entry_without_a_port_means_that_of_the_tunnel() -> None:
     data[34:36] = b"\0\0"
     assert vxlan.command(ENTRY_ADD, bytes(data)) == 0
     assert vxlan.target(MACS[0], 0.0) == Peer(HOSTS[0], 14789)
+
+
+@given(st.ip_addresses(), st.integers(1, 65535), st.sampled_from(MACS))
+def test_the_drivers_program_lays_out_the_same(address: Any, port: int, mac: bytes) -> None:
+    if not address.is_multicast and not address.is_unspecified:
+        assert argument(mac, Peer(address, port)) == entry(_text(mac), str(address), port)
+    assert argument(mac, None) == entry(_text(mac))
 
 
 def test_entries_of_ipv6() -> None:

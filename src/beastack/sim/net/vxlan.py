@@ -106,6 +106,18 @@ class Vxlan:
         return 0
 
 
+def argument(mac: bytes, peer: Peer | None) -> bytes:
+    """struct ifvxlancmd for one entry, as a program would hand it over; without a peer, to remove it."""
+    data = bytearray(COMMAND_SIZE)
+    data[_MAC_AT : _MAC_AT + 6] = mac
+    if peer is not None:
+        packed, port = peer.address.packed, peer.port.to_bytes(2, "big")
+        four = peer.address.version == 4
+        head = bytes((16, _AF_INET)) + port if four else bytes((28, _AF_INET6)) + port + bytes(4)
+        data[_ADDRESS_AT : _ADDRESS_AT + len(head + packed)] = head + packed
+    return bytes(data)
+
+
 def _peer(raw: bytes, default_port: int) -> Peer | None:
     """FreeBSD's struct sockaddr_in or sockaddr_in6: length, family, port, address."""
     port = int.from_bytes(raw[2:4], "big") or default_port

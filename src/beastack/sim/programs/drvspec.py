@@ -1,14 +1,16 @@
 """Owns what SIOCSDRVSPEC does on FreeBSD, for interfaces that no ioctl can reach here.
 
 `drvspec INTERFACE COMMAND HEX`: HEX is the argument as a program on FreeBSD would hand it over (struct ifd_data).
-`beastack-vxlan-fdb` is the program of freebsd/vxlan_ioctl.py with this in the place of its ioctl: the argument that it
-lays out is the one that is read here.
+`beastack-vxlan-fdb` stands for the program of that name, whose ioctl no Linux kernel has: the same words, the same
+answers; that both lay out the same argument is checked by the tests.
 """
 
 import errno
+import ipaddress
+import re
 
-from beastack.freebsd.vxlan_ioctl import BadEntry, read_words
 from beastack.sim.net.errors import Failed
+from beastack.sim.net.vxlan import FTABLE_ADD, FTABLE_REMOVE, PORT, Peer, argument
 from beastack.sim.programs.base import Reply, Request
 
 _WORDS = {
@@ -33,10 +35,31 @@ def run(request: Request) -> Reply:
 
 def fdb(request: Request) -> Reply:
     try:
-        name, number, data = read_words(request.argv)
-    except BadEntry as error:
+        name, number, data = _words(request.argv)
+    except ValueError as error:
         raise Failed(f"beastack-vxlan-fdb: {error}", 64) from None
     return _tell("vxlan-fdb", _set(request, name, number, data))
+
+
+def _words(argv: list[str]) -> tuple[str, int, bytes]:
+    match argv:
+        case [name, "add", mac, address, *rest] if len(rest) <= 1:
+            port = rest[0] if rest else str(PORT)
+            if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= 65535:
+                raise ValueError(f"port {port!r}")
+            peer = ipaddress.ip_address(address)
+            if peer.is_unspecified or peer.is_multicast:
+                raise ValueError(f"{address} is no host's address")
+            return name, FTABLE_ADD, argument(_mac(mac), Peer(peer, int(port)))
+        case [name, "del", mac]:
+            return name, FTABLE_REMOVE, argument(_mac(mac), None)
+    raise ValueError("usage: beastack-vxlan-fdb interface add mac address [port] | del mac")
+
+
+def _mac(text: str) -> bytes:
+    if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", text):
+        raise ValueError(f"{text!r} is no station's MAC address")
+    return bytes.fromhex(text.replace(":", ""))
 
 
 def _set(request: Request, name: str, number: int, data: bytes) -> int:
