@@ -262,6 +262,7 @@ class ControlPlane:
             ("nova-compute", f"compute.{host}", ("nova-conductor", "placement-api")),
             ("bridge-agent", f"q-agent-notifier-port-update.{host}", ("neutron-rpc-server",)),
             ("dhcp-agent", f"dhcp_agent.{host}", ("neutron-rpc-server",)),
+            ("l3-agent", f"l3_agent.{host}", ("neutron-rpc-server",)),
         ):
             spec = specs.get(f"{kind}-{host}")
             if spec is not None:

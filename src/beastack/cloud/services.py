@@ -146,6 +146,7 @@ def on_host(layout: Layout, member: Host) -> dict[str, ServiceSpec]:
     if "network" in member.roles:
         specs += [
             _main(layout, "dhcp-agent", "neutron.cmd.agents.dhcp:main", "neutron", neutron_conf, host),
+            _main(layout, "l3-agent", "beastack.neutron.l3.agent:main", "neutron", neutron_conf, host),
             _main(layout, "metadata-agent", "neutron.cmd.agents.metadata:main", "neutron", neutron_conf, host),
         ]
     return {spec.name: spec for spec in specs}

@@ -25,6 +25,12 @@ OPTIONS = [
         "The folders above proxy_path must be searchable for it.",
     ),
     cfg.StrOpt(
+        "radvd_user",
+        default="nobody",
+        help="User that radvd, which advertises IPv6 routers, becomes after it opened its socket. The folders above "
+        "proxy_path must be searchable for it.",
+    ),
+    cfg.StrOpt(
         "dnsmasq_config_file",
         default="",
         help="dnsmasq's own configuration file, added to what neutron says. The option of that name in [DEFAULT] is "
@@ -56,7 +62,8 @@ OPTIONS = [
         "privsep_entries",
         default=[],
         help="What the service of this file may call: modules below beastack.privsep (guests, interfaces, jails, dhcp, "
-        "pf, guard) or single functions of them (interfaces.ensure_tap). Nothing else is served.",
+        "routers, router_daemons, pf, guard) or single functions of them (interfaces.ensure_tap). Nothing else is "
+        "served.",
     ),
     cfg.StrOpt(
         "audit_log",

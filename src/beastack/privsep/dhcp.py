@@ -5,8 +5,6 @@ side's own configuration. Starting is ensuring: what runs with the same settings
 runs with others is started anew. Both daemons outlive the agent and this process.
 """
 
-import pwd
-import threading
 from pathlib import Path
 
 from oslo_config import cfg
@@ -16,30 +14,14 @@ from beastack.freebsd.host import LocalHost
 from beastack.privsep import checks, conf, dnsmasq, handed, haproxy, trust
 from beastack.privsep.checks import Refused
 from beastack.privsep.context import entry, query
+from beastack.privsep.places import START_LIMIT, configured, lock, own_folder, socket_owner, syslog
 
 HOST = LocalHost()
-# Seconds in which a daemon must have opened its sockets and gone into the background.
-START_LIMIT = 30.0
-SYSLOG = (Path("/var/run/log"), Path("/dev/log"))
-
-# Some networks share one: their number does not grow with the names that a caller thinks up.
-_LOCKS = tuple(threading.Lock() for _ in range(64))
 # What the agent writes and dnsmasq reads, and the file that begins the leases (neutron/agent/linux/dhcp.py).
 HANDED = ("host", "addn_hosts", "opts")
 LEASES = "leases"
 MOST_BYTES = 16 * 1024 * 1024
 LONGEST_LINE = 8192
-
-
-def _lock(network_id: str) -> threading.Lock:
-    return _LOCKS[hash(network_id) % len(_LOCKS)]
-
-
-def _configured(name: str) -> Path:
-    value = getattr(conf.register(cfg.CONF), name)
-    if not value or not Path(value).is_absolute():
-        raise Refused(f"[beastack] {name} = {value or ''}: an absolute path must be configured")
-    return Path(value)
 
 
 def _instance(network_id: object, segment: object) -> str:
@@ -48,17 +30,13 @@ def _instance(network_id: object, segment: object) -> str:
     return network if segment is None else f"{network}.{checks.number(segment, 0, 2**24, 'segment')}"
 
 
-def _own_folder() -> Path:
-    return trust.own_folder(_configured("proxy_path"), 0o711)
-
-
 def _pid_file(network_id: object, segment: object) -> Path:
-    return _configured("proxy_path") / f"{_instance(network_id, segment)}.dnsmasq.pid"
+    return configured("proxy_path") / f"{_instance(network_id, segment)}.dnsmasq.pid"
 
 
 def _dnsmasq_folder(network_id: object, segment: object) -> Path:
     """Root's folder of what one dnsmasq reads and writes."""
-    return _configured("proxy_path") / f"{_instance(network_id, segment)}.dnsmasq"
+    return configured("proxy_path") / f"{_instance(network_id, segment)}.dnsmasq"
 
 
 def _take(network_id: str, segment: int | None, own: Path, running: bool) -> None:
@@ -66,7 +44,7 @@ def _take(network_id: str, segment: int | None, own: Path, running: bool) -> Non
 
     Raises Refused when something is not as the agent writes it, before anything is copied.
     """
-    root = _configured("dhcp_path")
+    root = configured("dhcp_path")
     with handed.folder(root / network_id if segment is None else root / str(segment) / network_id) as inside:
         found = {name: handed.read(inside, name, MOST_BYTES) for name in (*HANDED, LEASES)}
     texts = {name: handed.lines(f[0] if f else b"", name, LONGEST_LINE) for name, f in found.items()}
@@ -81,7 +59,7 @@ def _take(network_id: str, segment: int | None, own: Path, running: bool) -> Non
 def _log_file(network_id: str) -> Path | None:
     if not conf.register(cfg.CONF).dhcp_log_path:
         return None
-    return trust.own_folder(_configured("dhcp_log_path") / network_id, 0o755) / "dhcp_dns_log"
+    return trust.own_folder(configured("dhcp_log_path") / network_id, 0o755) / "dhcp_dns_log"
 
 
 def _inner(value: object) -> str:
@@ -125,12 +103,12 @@ def start_dnsmasq(
         txt_record=checks.text(txt_record, 4096, "TXT record"),
     )
     section = conf.register(cfg.CONF)
-    config = _configured("dnsmasq_config_file") if section.dnsmasq_config_file else None
+    config = configured("dnsmasq_config_file") if section.dnsmasq_config_file else None
     own = _dnsmasq_folder(network_id, segment)
     files = dnsmasq.Files(own, pid_file, _log_file(network_id), config)
     argv = dnsmasq.argv(settings, files, section.dnsmasq_user)
-    with _lock(network_id):
-        _own_folder()
+    with lock(network_id):
+        own_folder()
         running = daemons.find(HOST, pid_file, _mark(pid_file))
         _take(network_id, segment, own, running is not None)
         if section.dnsmasq_user != "root":
@@ -150,7 +128,7 @@ def _mark(pid_file: Path) -> str:
 def reload_dnsmasq(network_id: str, segment: int | None = None) -> bool:
     """Let the network's dnsmasq read the agent's files again; False when it does not run."""
     pid_file = _pid_file(network_id, segment)
-    with _lock(network_id):
+    with lock(network_id):
         running = daemons.find(HOST, pid_file, _mark(pid_file))
         if running is None:
             return False
@@ -176,7 +154,7 @@ def dnsmasq_leases(network_id: str, segment: int | None = None) -> str:
 def stop_dnsmasq(network_id: str, segment: int | None = None) -> bool:
     """End the network's dnsmasq; False when it did not run."""
     pid_file = _pid_file(network_id, segment)
-    with _lock(network_id):
+    with lock(network_id):
         return daemons.end(HOST, pid_file, _mark(pid_file))
 
 
@@ -190,17 +168,8 @@ def dnsmasq_pid(network_id: str, segment: int | None = None) -> int | None:
 
 def _proxy_files(network_id: object) -> tuple[Path, Path]:
     """Configuration and pid file; not under upstream's names, whose agent removes NETWORK.conf."""
-    name, folder = checks.uuid(network_id), _configured("proxy_path")
+    name, folder = checks.uuid(network_id), configured("proxy_path")
     return folder / f"{name}.haproxy.cfg", folder / f"{name}.haproxy.pid"
-
-
-def _owner(socket: Path) -> str:
-    """The name of the user whose socket it is, or will be: its folder's, before the agent listens. Raises Refused."""
-    try:
-        uid = (socket if socket.is_socket() else socket.parent).lstat().st_uid
-        return pwd.getpwuid(uid).pw_name
-    except (FileNotFoundError, KeyError):
-        raise Refused(f"{socket}: neither it nor its folder is there, or its owner has no name") from None
 
 
 @entry
@@ -209,17 +178,17 @@ def start_metadata_proxy(network_id: str, ipv6: bool, timeouts: dict[str, int], 
     config, pid_file = _proxy_files(network_id)
     section = conf.register(cfg.CONF)
     text = haproxy.Proxy(
-        network_id=network_id,
+        owner=network_id,
         ipv6=checks.flag(ipv6, "ipv6"),
         timeouts=haproxy.numbers(timeouts, haproxy.TIMEOUTS, "timeouts"),
         limits=None if limits is None else haproxy.numbers(limits, haproxy.LIMITS, "limits"),
-        socket=_configured("metadata_socket"),
+        socket=configured("metadata_socket"),
         pid_file=pid_file,
-        user=section.proxy_user or _owner(_configured("metadata_socket")),
-        log=next((p for p in SYSLOG if p.is_socket()), None),
+        user=section.proxy_user or socket_owner(configured("metadata_socket")),
+        log=syslog(),
     ).config()
-    with _lock(network_id):
-        _own_folder()
+    with lock(network_id):
+        own_folder()
         running = daemons.find(HOST, pid_file, f"haproxy -f {config}")
         if running is not None and config.exists() and config.read_text() == text:
             return "running"
@@ -233,7 +202,7 @@ def start_metadata_proxy(network_id: str, ipv6: bool, timeouts: dict[str, int], 
 def stop_metadata_proxy(network_id: str) -> bool:
     """End the network's metadata proxy; False when it did not run."""
     config, pid_file = _proxy_files(network_id)
-    with _lock(network_id):
+    with lock(network_id):
         ran = daemons.end(HOST, pid_file, f"haproxy -f {config}")
         config.unlink(missing_ok=True)
         return ran

@@ -1,11 +1,12 @@
-"""The configuration of one network's metadata proxy, as neutron renders it (neutron/common/metadata.py,
+"""The configuration of one network's or router's metadata proxy, as neutron renders it (neutron/common/metadata.py,
 neutron/agent/metadata/driver.py).
 
 haproxy in the network's jail listens on the metadata address, replaces whatever the guest says about its network by
-the truth (X-Neutron-Network-ID), drops X-Neutron-Router-ID, and forwards to the metadata agent's unix socket. The
-agent finds the instance by network and address (X-Forwarded-For) and signs its id for nova; the guest never holds a
-secret. Upstream lets a guest's own X-Forwarded-For through beside haproxy's; here it is dropped, so that a guest cannot
-name another's address.
+the truth (X-Neutron-Network-ID), drops X-Neutron-Router-ID, and forwards to the metadata agent's unix socket. In a
+router's jail it listens on 127.0.0.1, where pf leads the metadata address, and it is the other way round: the router's
+id is set, the network's dropped. The agent finds the instance by network or router and address (X-Forwarded-For) and
+signs its id for nova; the guest never holds a secret. Upstream lets a guest's own X-Forwarded-For through beside
+haproxy's; here it is dropped, so that a guest cannot name another's address.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ LIMITS = ("base_window_duration", "base_query_rate_limit", "burst_window_duratio
 MOST = 86_400
 ADDRESS = "169.254.169.254"
 PORT = 80
+# Where a router's proxy listens; nobody but pf's redirect leads there. Neutron's metadata_port.
+ROUTER_ADDRESS = "127.0.0.1"
+ROUTER_PORT = 9697
 
 _CONFIG = """\
 global
@@ -46,8 +50,8 @@ defaults
 listen listener
     bind {address}:{port}
 {bind6}{limits}    http-request del-header X-Forwarded-For
-    http-request del-header X-Neutron-Router-ID
-    http-request set-header X-Neutron-Network-ID {network_id}
+    http-request del-header X-Neutron-{other}-ID
+    http-request set-header X-Neutron-{kind}-ID {owner}
     server metadata {socket}
 """
 _BACKENDS = """
@@ -74,9 +78,12 @@ def numbers(value: object, names: tuple[str, ...], what: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Proxy:
-    """One network's proxy. ``limits`` None: no rate limiting; ``log``: syslog's socket or None."""
+    """One network's proxy, or a router's. ``owner``: its id; ``limits`` None: no rate limiting.
 
-    network_id: str
+    ``log``: syslog's socket or None.
+    """
+
+    owner: str
     ipv6: bool
     timeouts: dict[str, int]
     limits: dict[str, int] | None
@@ -84,6 +91,7 @@ class Proxy:
     pid_file: Path
     user: str
     log: Path | None
+    router: bool = False
 
     def config(self) -> str:
         """The file's text."""
@@ -92,19 +100,21 @@ class Proxy:
             expire = max(self.limits["base_window_duration"], self.limits["burst_window_duration"])
             values = {**self.limits, "expire": expire}
         return _CONFIG.format(
-            log=f"    log         {self.log} local0 info\n    log-tag     haproxy-metadata-{self.network_id}\n"
+            log=f"    log         {self.log} local0 info\n    log-tag     haproxy-metadata-{self.owner}\n"
             if self.log
             else "",
             user=self.user,
             pid_file=self.pid_file,
             **self.timeouts,
             backends=_BACKENDS.format(**values) if values else "",
-            address=ADDRESS,
-            port=PORT,
+            address=ROUTER_ADDRESS if self.router else ADDRESS,
+            port=ROUTER_PORT if self.router else PORT,
             # in a stack of its own "any address" is the port's addresses, fe80::a9fe:a9fe among them; upstream's
             # "interface X" is Linux's alone
             bind6=f"    bind :::{PORT} v6only\n" if self.ipv6 else "",
             limits=_LIMITS.format(**values) if values else "",
-            network_id=self.network_id,
+            owner=self.owner,
+            kind="Router" if self.router else "Network",
+            other="Network" if self.router else "Router",
             socket=self.socket,
         )

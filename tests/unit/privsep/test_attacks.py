@@ -7,7 +7,7 @@ from oslo_config import cfg
 
 from beastack.freebsd.errors import NoSuchInterface, NotOurs
 from beastack.freebsd.host import Completed
-from beastack.privsep import checks, conf, context, interfaces, jails
+from beastack.privsep import checks, conf, context, interfaces, jail_ports, jails
 
 NETWORK = "6f1a4f2e-0c34-4c55-9d1b-0f7a8d7f2f11"
 OTHER = "aaaaaaaa-0c34-4c55-9d1b-0f7a8d7f2f11"
@@ -53,6 +53,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
     fake.table |= {BRIDGE: ("bridge beastack", []), TAP: ("tap beastack", [])}
     monkeypatch.setattr(interfaces, "HOST", fake)
     monkeypatch.setattr(jails, "HOST", fake)
+    monkeypatch.setattr(jail_ports, "HOST", fake)
     was = context.default.client_mode
     context.default.set_client_mode(False)
     cfg.CONF([], project="test")
@@ -133,7 +134,7 @@ def test_the_dhcp_agent_does_not_take_a_guests_port(host: FakeHost) -> None:
     with pytest.raises(checks.Refused, match="no epair"):
         jails.remove_jail_port(NETWORK, PORT)
     with pytest.raises(checks.Refused, match="no epair"):
-        jails._make_pair(f"qdhcp-{NETWORK}", TAP, f"ns-{PORT[:11]}", PORT)
+        jail_ports.make_pair(f"qdhcp-{NETWORK}", TAP, f"ns-{PORT[:11]}", PORT)
     assert host.changes == []
     host.table[TAP] = ("epair beastack", [])
     jails.remove_jail_port(NETWORK, PORT)

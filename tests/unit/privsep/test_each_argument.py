@@ -60,6 +60,43 @@ GOOD: dict[str, object] = {
     "rules": [],
     "label": "tap6f1a4f2e-0c/in/0123456789abcdef",
     "address": "10.0.0.1",
+    "router_id": UUID,
+    "external": True,
+    "routers.remove_router_port.name": "qr-6f1a4f2e-0c",
+    "outer": "qg-6f1a4f2e-0c",
+    "gateways": ["203.0.113.1", "fe80::1"],
+    "onlink": ["198.51.100.0/24"],
+    "routes": [{"destination": "10.9.0.0/16", "nexthop": "10.0.0.9"}],
+    "routers.load_router_rules.rules": {
+        "inner": [{"interface": "qr-6f1a4f2e-0c", "addresses": ["10.0.0.1/24", "fd00::1/64"]}],
+        "outer": "qg-6f1a4f2e-0c",
+        "address": "203.0.113.10",
+        "snat": True,
+        "unchanged": ["10.3.0.0/24"],
+        "floating": [{"fixed": "10.0.0.5", "floating": "203.0.113.20"}],
+        "forwards": [
+            {
+                "protocol": 6,
+                "floating": "203.0.113.21",
+                "outer_ports": [2222, 2222],
+                "fixed": "10.0.0.5",
+                "inner_ports": [22, 22],
+            }
+        ],
+        "metadata": True,
+    },
+    "adverts": [
+        {
+            "interface": "qr-6f1a4f2e-0c",
+            "mtu": 1450,
+            "managed": False,
+            "other": True,
+            "dns_servers": ["2001:db8::53"],
+            "prefixes": [{"network": "fd00::/64", "autonomous": True}],
+        }
+    ],
+    "least_seconds": 30,
+    "most_seconds": 100,
 }
 BAD: list[object] = ["a\nb", {"a": "b"}, -7, "-F\0", ["--conf-file=/tmp/x", "x\ny"], b"x"]
 # A guest's folder does not exist here: everything about one is refused (test_guests.py looks at them).

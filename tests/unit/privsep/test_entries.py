@@ -66,6 +66,14 @@ LISTED = {
         *("ensure_dhcp_jail", "remove_dhcp_jail", "list_dhcp_jails", "ensure_jail_port", "remove_jail_port"),
         *("list_jail_ports", "set_jail_addresses", "set_jail_default_route"),
     },
+    "routers": {
+        *("ensure_router_jail", "remove_router_jail", "list_router_jails", "list_router_ports", "ensure_router_port"),
+        *("remove_router_port", "set_router_addresses", "set_router_routes", "load_router_rules"),
+    },
+    "router_daemons": {
+        *("start_router_proxy", "stop_router_proxy", "router_proxy_pid"),
+        *("start_advertiser", "stop_advertiser", "advertiser_pid"),
+    },
     "pf": {
         *("prepare_host", "load_port_rules", "unload_port", "replace_table", "drop_table", "list_tables"),
         *("kill_states", "kill_label_states", "kill_address_states", "list_ports"),

@@ -14,7 +14,7 @@ from beastack.privsep.checks import Refused
 
 UUID = "6f1a4f2e-0c34-4c55-9d1b-0f7a8d7f2f11"
 PROXY = haproxy.Proxy(
-    network_id=UUID,
+    owner=UUID,
     ipv6=False,
     timeouts={"http_request": 30, "connect": 30, "client": 32, "server": 32, "http_keep_alive": 30},
     limits=None,
@@ -88,3 +88,11 @@ def test_haproxy_takes_it(tmp_path: Path, limits: dict[str, int] | None, ipv6: b
 def test_timeouts_are_exactly_these(value: object) -> None:
     with pytest.raises(Refused):
         haproxy.numbers(value, haproxy.TIMEOUTS, "timeouts")
+
+
+def test_a_routers_proxy_says_whose_router_and_listens_for_nobody_else() -> None:
+    text = replace(PROXY, router=True).config()
+    for header in ("X-Forwarded-For", "X-Neutron-Network-ID"):
+        assert f"http-request del-header {header}\n" in text
+    assert f"http-request set-header X-Neutron-Router-ID {UUID}\n" in text
+    assert "bind 127.0.0.1:9697\n" in text and "169.254" not in text

@@ -22,7 +22,7 @@ def server(layout: Layout, secrets: dict[str, str]) -> Sections:
     sections = base(layout, secrets, "neutron", "neutron")
     sections["DEFAULT"] |= {
         "core_plugin": "ml2",
-        "service_plugins": "",
+        "service_plugins": "router,port_forwarding",
         "auth_strategy": "keystone",
         "state_path": str(layout.data("neutron")),
         "api_workers": 1,
@@ -35,6 +35,8 @@ def server(layout: Layout, secrets: dict[str, str]) -> Sections:
         "enable_dvr": False,
         "l3_ha": False,
         "agent_down_time": 75,
+        # routers of a host that is gone move to another one
+        "allow_automatic_l3agent_failover": True,
     }
     sections["nova"] = client_auth(layout, secrets, "nova")
     sections["placement"] = client_auth(layout, secrets, "placement")
@@ -96,7 +98,7 @@ def agent(layout: Layout, secrets: dict[str, str], host: str, cards: dict[str, s
         "proxy_path": str(state / "ns-metadata-proxy"),
         "metadata_socket": socket,
         "physical_interfaces": ",".join(cards.values()),
-        "privsep_entries": "interfaces,pf,guard,jails,dhcp",
+        "privsep_entries": "interfaces,pf,guard,jails,dhcp,routers,router_daemons",
     }
     for context in CONTEXTS:
         sections[context] = {"helper_command": helper, "thread_pool_size": 4}

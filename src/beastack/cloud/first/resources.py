@@ -86,17 +86,25 @@ def build_image(layout: Layout) -> tuple[Path, str]:
 
 
 def ensure_network(cloud: Any, physical_network: str, prefix: str) -> str:
-    """A flat provider network for all projects; ``prefix`` is the first three bytes of its /24."""
+    """A flat provider network for all projects, and the outside of their routers.
+
+    ``prefix`` is the first three bytes of its /24.
+    """
     made = []
     network = cloud.network.find_network(NETWORK, ignore_missing=True)
     if network is None:
         network = cloud.network.create_network(
             name=NETWORK,
             is_shared=True,
+            is_router_external=True,
             provider_network_type="flat",
             provider_physical_network=physical_network,
         )
         made.append("network")
+    elif not network.is_router_external:
+        # of a cloud from before there were routers
+        cloud.network.update_network(network, is_router_external=True)
+        made.append("the external network of routers")
     if cloud.network.find_subnet(SUBNET, ignore_missing=True, network_id=network.id) is None:
         cloud.network.create_subnet(
             name=SUBNET,

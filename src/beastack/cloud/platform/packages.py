@@ -24,6 +24,7 @@ DEBIAN = (
     "ovmf",
     "dnsmasq-base",
     "haproxy",
+    "radvd",
     "iproute2",
     "iputils-ping",
     "iputils-arping",
@@ -44,6 +45,7 @@ FREEBSD = (
     "qemu-tools",
     "dnsmasq",
     "haproxy",
+    "radvd",
 )
 
 # Seconds: a slow mirror is waited for, a dead one is not.

@@ -1,0 +1,1 @@
+"""Routers in vnet jails, for the stock neutron-l3-agent."""
