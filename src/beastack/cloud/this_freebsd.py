@@ -18,7 +18,7 @@ from beastack.freebsd.host import Host, LocalHost
 from beastack.freebsd.ifnet_read import interfaces_in_group, list_interfaces
 
 GROUP = "beastack"
-DHCP_JAIL = "qdhcp-"
+JAILS = ("qdhcp-", "qrouter-")
 PHYSICAL = "em0"
 GUEST = Path(sys.executable).with_name("beastack-guest")
 # Seconds that a guest has between its power button and its end, and the command with it.
@@ -84,7 +84,7 @@ def clear(host: Host) -> list[str]:
     """Remove our jails with all that runs in them, our rules and interfaces; what could not be, with the reason."""
     failed: list[str] = []
     removals: tuple[tuple[str, Callable[[], Iterable[str]], Callable[[Host, str], None]], ...] = (
-        ("jail", lambda: [name for name in jail.list_jails(host) if name.startswith(DHCP_JAIL)], jail.remove),
+        ("jail", lambda: [name for name in jail.list_jails(host) if name.startswith(JAILS)], jail.remove),
         ("rules of", lambda: pf.list_anchors(host), pf.unload),
         ("interface", lambda: interfaces_in_group(host, GROUP), ifnet.destroy),
     )

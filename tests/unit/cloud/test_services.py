@@ -20,3 +20,13 @@ def test_roles_decide_what_a_host_runs() -> None:
 def test_services_of_a_host_enter_it() -> None:
     for spec in services.on_host(LAYOUT, Host(name="a")).values():
         assert spec.host == "/var/lib/beastack/t/hosts/a/engine.json"
+
+
+def test_on_freebsd_the_services_of_the_host_run_here() -> None:
+    engine, environment = services.placed(LAYOUT, "a", "freebsd15")
+    assert engine is None
+    assert "BEASTACK_SIM" not in environment
+    assert environment["PATH"].endswith("/usr/sbin:/usr/bin:/sbin:/bin")
+    engine, environment = services.placed(LAYOUT, "a", "linux")
+    assert engine == "/var/lib/beastack/t/hosts/a/engine.json"
+    assert environment["PATH"].startswith("/var/lib/beastack/t/hosts/a/bin:")
