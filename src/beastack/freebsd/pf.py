@@ -137,9 +137,16 @@ def list_tables(host: Host) -> list[str]:
 
 
 def read_table(host: Host, name: str) -> list[str] | None:
-    """A table's members; None when there is no such table."""
+    """A table's members; None when there is no such table. Raises UnexpectedOutput."""
     done = _listing(host, ["pfctl", "-t", name, "-T", "show"], _NO_TABLE)
-    return None if done is None else done.out.split()
+    if done is None:
+        return None
+    members = done.out.split()
+    try:
+        _networks(members)
+    except ValueError as e:
+        raise UnexpectedOutput(done.argv, done.out, f"addresses and networks ({e})") from e
+    return members
 
 
 def _networks(members: Collection[str]) -> set[ipaddress.IPv4Network | ipaddress.IPv6Network]:
