@@ -49,7 +49,7 @@ def write_configuration(layout: Layout, secrets: dict[str, str], cluster: Cluste
         write_private(config, render(nova.compute(layout, secrets, host, address, helper_command(config))))
         config = etc(f"neutron-{host}") / "neutron.conf"
         cards = cluster.cards(member)
-        write_private(config, render(neutron.agent(layout, secrets, host, cards, helper_command(config))))
+        write_private(config, render(neutron.agent(layout, secrets, host, address, cards, helper_command(config))))
         for folder in ("nova/instances", "neutron/dhcp", "neutron/ns-metadata-proxy"):
             (layout.data("hosts") / host / folder).mkdir(parents=True, exist_ok=True)
     for folder in ("keystone", "glance/images", "glance/staging", "glance/tasks", "nova", "neutron", "rabbitmq"):

@@ -29,7 +29,11 @@ CLOSE_LINE = f"block drop quick on {ANCHOR} all"
 OUR_RULES = [*SCRUB_LINES, ANCHOR_LINE, CLOSE_LINE]
 
 
-class ForeignRuleset(HostError):
+class NotFiltering(HostError):
+    """The host does not filter as it must, and it could not be made to."""
+
+
+class ForeignRuleset(NotFiltering):
     """The host has filter rules of its own, and they do not call our anchor in time."""
 
 
@@ -98,7 +102,7 @@ def enable(host: Host) -> bool:
         return False
     done = host.run(["pfctl", "-e"], check=False)
     if not _enabled(host):
-        raise UnexpectedOutput(done.argv, done.out + done.err, "pf to be enabled")
+        raise NotFiltering(f"pf is disabled and pfctl -e does not enable it: {(done.out + done.err).strip()}")
     return True
 
 
@@ -113,9 +117,18 @@ def _enabled(host: Host) -> bool:
 def prepare(host: Host) -> list[str]:
     """Make the host ready; returns what had to be changed. Raises ForeignRuleset and other HostErrors."""
     kld.ensure_loaded(host, MODULES)
-    changed = [f"{name}={value}" for name, value in SYSCTLS if sysctl.ensure(host, name, value)]
+    changed = [f"{name}={value}" for name, value in SYSCTLS if _ensure(host, name, value)]
     if _main(host):
         changed.append("main ruleset loaded")
     if enable(host):
         changed.append("pf enabled")
     return changed
+
+
+def _ensure(host: Host, name: str, value: int) -> bool:
+    if sysctl.read_int(host, name) == value:
+        return False
+    try:
+        return sysctl.ensure(host, name, value)
+    except HostError as e:
+        raise NotFiltering(f"{name} is not {value} and cannot be set: {e}") from e

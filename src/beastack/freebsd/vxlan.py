@@ -16,6 +16,8 @@ from beastack.freebsd.host import Host
 from beastack.freebsd.ifnet_lines import MAX_VNI, Vxlan
 
 PORT = 4789
+# Where the process that floods receives (beastack.neutron.replicator).
+FLOOD_PORT = 14789
 # The program of vxlan_ioctl.py, on the host's PATH.
 PROGRAM = "beastack-vxlan-fdb"
 
@@ -100,6 +102,16 @@ def add_entry(host: Host, name: str, mac: str, peer: str, port: int = PORT) -> N
     """
     with suppress(EntryExists):
         host.run([PROGRAM, name, "add", mac, peer, str(port)])
+
+
+def set_entry(host: Host, name: str, mac: str, peer: str, port: int = PORT) -> None:
+    """Send frames for ``mac`` to this host and no other; raises as ``add_entry``."""
+    try:
+        host.run([PROGRAM, name, "add", mac, peer, str(port)])
+    except EntryExists:
+        # the table is not readable: there is no telling whether it is for this host
+        remove_entry(host, name, mac)
+        add_entry(host, name, mac, peer, port)
 
 
 def remove_entry(host: Host, name: str, mac: str) -> None:

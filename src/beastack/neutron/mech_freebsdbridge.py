@@ -9,9 +9,15 @@ from typing import Any
 from neutron.plugins.ml2.drivers import mech_agent
 from neutron_lib import constants
 from neutron_lib.api.definitions import portbindings
+from neutron_lib.services.trunk import constants as trunk
+from oslo_log import log as logging
 
+LOG = logging.getLogger(__name__)
 AGENT_TYPE = "FreeBSD bridge agent"
 MAPPINGS = "physical_interface_mappings"
+# Physical network -> a bridge of the operator's, and the network types that a host serves.
+ADOPTED = "bridge_mappings"
+TYPES = "network_types"
 BRIDGE_PREFIX = "brq"
 
 
@@ -21,7 +27,7 @@ def bridge_name(network_id: str) -> str:
 
 
 class FreeBSDBridgeMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
-    """Binds flat networks, and what tunnels the agent reports; filtering is pf's, on the host."""
+    """Binds what the agent of the port's host reports that it can; filtering is pf's, on the host."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -38,17 +44,36 @@ class FreeBSDBridgeMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
         """Every segment is one broadcast domain."""
         return str(portbindings.CONNECTIVITY_L2)
 
+    def bind_port(self, context: Any) -> None:
+        """Upstream's; a trunk's ports are refused: a guest's tags end at its port here (docs/networking.md)."""
+        port = context.current
+        if port.get("trunk_details") or port.get("device_owner") == trunk.TRUNK_SUBPORT_OWNER:
+            LOG.error("Port %s is part of a trunk: FreeBSD hosts serve none, it is not bound", port["id"])
+            return
+        super().bind_port(context)
+
     def get_allowed_network_types(self, agent: dict[str, Any] | None = None) -> list[str]:
-        """Flat always; others only when the agent says that it can."""
-        reported = (agent or {}).get("configurations", {})
-        return [constants.TYPE_FLAT, *reported.get("tunnel_types", []), *reported.get("vlan_types", [])]
+        """What the agent says that its host can serve."""
+        types: list[str] = (agent or {}).get("configurations", {}).get(TYPES, [])
+        return list(types)
 
     def get_mappings(self, agent: dict[str, Any]) -> dict[str, str]:
-        """Physical network -> network card, as the agent reports them."""
-        mappings: dict[str, str] = agent["configurations"].get(MAPPINGS, {})
-        return mappings
+        """Physical network -> network card or bridge, as the agent reports them."""
+        reported = agent["configurations"]
+        return {**reported.get(MAPPINGS, {}), **reported.get(ADOPTED, {})}
+
+    def check_segment_for_agent(self, segment: dict[str, Any], agent: dict[str, Any]) -> bool:
+        """Upstream's; on an operator's bridge there are flat networks only."""
+        adopted = agent["configurations"].get(ADOPTED, {})
+        vlan = segment["network_type"] == constants.TYPE_VLAN
+        if vlan and segment.get("physical_network") in adopted:
+            return False
+        return bool(super().check_segment_for_agent(segment, agent))
 
     def get_vif_details(self, context: Any, agent: dict[str, Any], segment: dict[str, Any]) -> dict[str, Any]:
         """The constant details, and the bridge's name."""
         details: dict[str, Any] = super().get_vif_details(context, agent, segment)
-        return {**details, portbindings.VIF_DETAILS_BRIDGE_NAME: bridge_name(context.network.current["id"])}
+        adopted = agent["configurations"].get(ADOPTED, {}).get(segment.get("physical_network"))
+        flat = segment["network_type"] == constants.TYPE_FLAT
+        name = adopted if flat and adopted else bridge_name(context.network.current["id"])
+        return {**details, portbindings.VIF_DETAILS_BRIDGE_NAME: name}

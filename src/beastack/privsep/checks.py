@@ -13,6 +13,7 @@ from uuid import UUID
 _PORT_INTERFACE = re.compile(r"(?:tap|ns-|qr-|qg-)[0-9a-f]{8}-[0-9a-f]{2}")
 _TAP = re.compile(r"tap[0-9a-f]{8}-[0-9a-f]{2}")
 _BRIDGE = re.compile(r"brq[0-9a-f]{8}-[0-9a-f]{2}")
+_UPLINK = re.compile(r"(?:vln|vxl)[0-9a-f]{8}-[0-9a-f]{2}")
 _NIC = re.compile(r"[a-z][a-z0-9_]{0,9}[0-9]{1,3}")
 _JAIL = re.compile(r"(?:qdhcp|qrouter)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
@@ -63,6 +64,11 @@ def tap_name(value: object) -> str:
 def bridge_name(value: object) -> str:
     """A bridge of ours: brq and 11 characters of a network's id."""
     return _match(_BRIDGE, value, "bridge")
+
+
+def uplink_name(value: object) -> str:
+    """A network's way out of the host: vln (vlan) or vxl (vxlan) and 11 characters of the network's id."""
+    return _match(_UPLINK, value, "uplink")
 
 
 def nic_name(value: object, allowed: Collection[str]) -> str:
@@ -121,6 +127,21 @@ def ip(value: object) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
         raise Refused(f"IP address: {text!r} carries a zone")
     return str(address)
+
+
+def peer(value: object) -> str:
+    """Another host's address: unicast, neither this host's loopback nor bound to one link."""
+    text = ip(value)
+    address = ipaddress.ip_address(text)
+    if (
+        address.is_multicast
+        or address.is_unspecified
+        or address.is_loopback
+        or address.is_link_local
+        or text == "255.255.255.255"
+    ):
+        raise Refused(f"IP address: {text} is no other host's")
+    return text
 
 
 def cidr(value: object) -> str:

@@ -98,6 +98,22 @@ OPTIONS = [
         help="Network cards that may become members of a bridge of ours; nothing else of the host's may. CARD=NETWORK, "
         "with a network's UUID, ties a card to the bridge of that network.",
     ),
+    cfg.ListOpt(
+        "adopted_bridges",
+        default=[],
+        help="Bridges of the operator's which ports may join; they are neither made nor removed, nor given a card.",
+    ),
+    cfg.StrOpt(
+        "tunnel_address",
+        default="",
+        help="This host's address in the network between hosts, for vxlan networks; empty: there are none here.",
+    ),
+    cfg.StrOpt(
+        "tunnel_group",
+        default="",
+        help="Multicast group to which broadcasts of vxlan networks go, instead of to the replicator.",
+    ),
+    cfg.StrOpt("tunnel_device", default="", help="Network card on which tunnel_group is joined."),
 ]
 
 

@@ -3,14 +3,16 @@
 from oslo_config import cfg
 
 from beastack.freebsd import ifnet
+from beastack.freebsd.errors import NoSuchInterface
 from beastack.freebsd.host import LocalHost
+from beastack.freebsd.ifnet_read import Interface, get_interface
 from beastack.privsep import checks, conf
 from beastack.privsep.context import entry
 
 HOST = LocalHost()
 
 
-def _card(value: object, bridge: str) -> str:
+def allowed_card(value: object, bridge: str) -> str:
     """A network card that the configuration names, and not for another network than this bridge's."""
     cards = conf.network_cards(conf.register(cfg.CONF))
     name = checks.nic_name(value, cards)
@@ -18,6 +20,16 @@ def _card(value: object, bridge: str) -> str:
     if network is not None and bridge != f"brq{checks.uuid(network)[:11]}":
         raise checks.Refused(f"network card: {name} is tied to network {network}, not to {bridge}")
     return name
+
+
+def _bridge(value: object, adopted: bool = True) -> Interface:
+    """A bridge brq… of ours, or one of the operator's that the configuration lets ports join."""
+    if adopted and value in conf.register(cfg.CONF).adopted_bridges:
+        found = get_interface(HOST, str(value))
+        if "bridge" not in found.groups:
+            raise checks.Refused(f"bridge: {value} is none")
+        return found
+    return ifnet.require_ours(HOST, checks.bridge_name(value))
 
 
 @entry
@@ -40,24 +52,35 @@ def destroy_bridge(name: str) -> None:
 @entry
 def attach_member(bridge: str, interface: str) -> None:
     """Make a tap… of ours or an allowed network card a member of a bridge of ours, and bring it up."""
-    bridge = checks.bridge_name(bridge)
     tap = isinstance(interface, str) and interface.startswith("tap")
-    member = checks.tap_name(interface) if tap else _card(interface, bridge)
-    present = ifnet.require_ours(HOST, bridge).members
+    member = checks.tap_name(interface) if tap else allowed_card(interface, checks.bridge_name(bridge))
+    found = _bridge(bridge, adopted=tap)
     if tap:
         ifnet.require_ours(HOST, member)
-    if member not in present:
-        ifnet.attach_member(HOST, bridge, member)
+    if member not in found.members:
+        ifnet.attach_member(HOST, found.name, member)
     ifnet.set_up(HOST, member)
 
 
 @entry
 def detach_member(bridge: str, interface: str) -> None:
     """Take a tap… out of a bridge of ours; gone is fine. A network card leaves with its bridge only."""
-    bridge, tap = checks.bridge_name(bridge), checks.tap_name(interface)
-    if ifnet.find(HOST, bridge) is not None:
-        ifnet.require_ours(HOST, bridge)
-        ifnet.detach_member(HOST, bridge, tap)
+    tap = checks.tap_name(interface)
+    try:
+        name = _bridge(bridge).name
+    except NoSuchInterface:
+        return
+    ifnet.detach_member(HOST, name, tap)
+
+
+@entry
+def set_bridge_mtu(name: str, mtu: int) -> None:
+    """Set the MTU (bytes) of a bridge of ours and of all its members; of one with a network card in it never."""
+    name, mtu = checks.bridge_name(name), checks.mtu(mtu)
+    found = ifnet.require_ours(HOST, name)
+    if cards := sorted(set(found.members) & set(conf.network_cards(conf.register(cfg.CONF)))):
+        raise checks.Refused(f"bridge: {name} has {', '.join(cards)}, which keeps the MTU that the operator gave it")
+    ifnet.set_mtu(HOST, name, mtu)
 
 
 @entry

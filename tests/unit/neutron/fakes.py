@@ -7,13 +7,16 @@ import pytest
 
 from beastack.freebsd.errors import CommandFailed, NoSuchInterface, failure
 from beastack.freebsd.host import Completed
+from beastack.freebsd.ifnet_lines import Vlan, Vxlan
 from beastack.freebsd.ifnet_read import Interface, Member
 from beastack.neutron.agent import bridges, devices
-from beastack.privsep import context, guard, interfaces, pf
+from beastack.privsep import context, guard, interfaces, pf, uplinks
 from tests.unit.freebsd.simulated import SimulatedHost
 
 GROUP = frozenset({"beastack"})
 UP = frozenset({"UP"})
+RUNNING = frozenset({"UP", "RUNNING"})
+TUNNEL = "192.0.2.1"
 
 
 class FakeNet(SimulatedHost):
@@ -31,8 +34,11 @@ class FakeNet(SimulatedHost):
                 home, _, name = full.rpartition(".")
                 if home == module.__name__:
                     monkeypatch.setattr(module, name, self._logged(name, function))
-        for name in ("ensure_bridge", "destroy_bridge", "attach_member", "detach_member"):
+        for name in ("ensure_bridge", "destroy_bridge", "attach_member", "detach_member", "set_bridge_mtu"):
             monkeypatch.setattr(interfaces, name, self._logged(name, getattr(self, name)))
+        self.tables: dict[str, dict[str, str]] = {}
+        for name in ("ensure_vlan", "ensure_vxlan", "destroy_uplink", "change_entries"):
+            monkeypatch.setattr(uplinks, name, self._logged(name, getattr(self, name)))
         for reader in (bridges, devices):
             monkeypatch.setattr(reader, "list_interfaces", self.list_interfaces)
 
@@ -83,9 +89,52 @@ class FakeNet(SimulatedHost):
         self.net.pop(name, None)
 
     def attach_member(self, bridge: str, interface: str) -> None:
-        """See privsep.interfaces."""
+        """See privsep.interfaces; the first member brings its MTU, the others get it (02)."""
+        if self.net[bridge].members:
+            self.net[interface].mtu = self.net[bridge].mtu
+        self.net[bridge].mtu = self.net[interface].mtu
         self.net[bridge].members[interface] = Member(interface, frozenset())
         self.net[interface].flags |= UP
+
+    def set_bridge_mtu(self, name: str, mtu: int) -> None:
+        """See privsep.interfaces."""
+        for interface in (name, *self.net[name].members):
+            self.net[interface].mtu = mtu
+
+    def _uplink(self, network_id: str, prefix: str, mtu: int) -> Interface:
+        name, bridge = f"{prefix}{network_id[:11]}", f"brq{network_id[:11]}"
+        if name not in self.net:
+            self.net[name] = Interface(name, RUNNING, mtu, description=f"beastack:network:{network_id}", groups=GROUP)
+        if name not in self.net[bridge].members:
+            self.attach_member(bridge, name)
+        return self.net[name]
+
+    def ensure_vlan(self, network_id: str, card: str, tag: int, mtu: int) -> None:
+        """See privsep.uplinks."""
+        self._uplink(network_id, "vln", mtu).vlan = Vlan(tag, card)
+
+    def ensure_vxlan(self, network_id: str, vni: int, mtu: int) -> bool:
+        """See privsep.uplinks."""
+        uplink = self._uplink(network_id, "vxl", mtu)
+        wanted = Vxlan(vni, TUNNEL, 4789, TUNNEL, 14789)
+        made, uplink.vxlan = uplink.vxlan != wanted, wanted
+        if made:
+            self.tables[uplink.name] = {}
+        return made
+
+    def destroy_uplink(self, name: str) -> None:
+        """See privsep.uplinks."""
+        self.net.pop(name, None)
+        self.tables.pop(name, None)
+        for bridge in self.net.values():
+            bridge.members.pop(name, None)
+
+    def change_entries(self, network_id: str, add: list[list[str]], remove: list[str]) -> None:
+        """See privsep.uplinks."""
+        table = self.tables[f"vxl{network_id[:11]}"]
+        for mac in remove:
+            table.pop(mac, None)
+        table.update({mac: host for mac, host in add})
 
     def detach_member(self, bridge: str, interface: str) -> None:
         """See privsep.interfaces."""

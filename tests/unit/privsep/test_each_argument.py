@@ -47,6 +47,13 @@ GOOD: dict[str, object] = {
     "bridge": "brq6f1a4f2e-0c",
     "interfaces.ensure_bridge.name": "brq6f1a4f2e-0c",
     "interfaces.destroy_bridge.name": "brq6f1a4f2e-0c",
+    "interfaces.set_bridge_mtu.name": "brq6f1a4f2e-0c",
+    "uplinks.destroy_uplink.name": "vxl6f1a4f2e-0c",
+    "card": "em0",
+    "tag": 100,
+    "vni": 10001,
+    "add": [["fa:16:3e:00:00:01", "192.0.2.2"]],
+    "remove": ["fa:16:3e:00:00:02"],
     "name": "tap6f1a4f2e-0c",
     "description": f"beastack:port:{UUID}",
     "interfaces.ensure_bridge.description": f"beastack:network:{UUID}",
@@ -124,8 +131,11 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Sequen
         cfg.CONF.set_override(option, str(tmp_path / value), "beastack")
     # the tests' own folder is closed to other users
     cfg.CONF.set_override("dnsmasq_user", "root", "beastack")
+    cfg.CONF.set_override("physical_interfaces", ["em0"], "beastack")
+    cfg.CONF.set_override("tunnel_address", "192.0.2.1", "beastack")
     yield commands
-    for option in ("dhcp_path", "proxy_path", "metadata_socket", "dnsmasq_user"):
+    others = ("dnsmasq_user", "physical_interfaces", "tunnel_address")
+    for option in ("dhcp_path", "proxy_path", "metadata_socket", *others):
         cfg.CONF.clear_override(option, "beastack")
 
 

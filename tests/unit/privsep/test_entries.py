@@ -60,7 +60,7 @@ LISTED = {
     },
     "interfaces": {
         *("ensure_bridge", "destroy_bridge", "attach_member", "detach_member"),
-        *("ensure_tap", "destroy_interface", "set_mtu", "set_up"),
+        *("ensure_tap", "destroy_interface", "set_mtu", "set_up", "set_bridge_mtu"),
     },
     "jails": {
         *("ensure_dhcp_jail", "remove_dhcp_jail", "list_dhcp_jails", "ensure_jail_port", "remove_jail_port"),
@@ -78,6 +78,7 @@ LISTED = {
         *("prepare_host", "load_port_rules", "unload_port", "replace_table", "drop_table", "list_tables"),
         *("kill_states", "kill_label_states", "kill_address_states", "list_ports"),
     },
+    "uplinks": {"ensure_vlan", "ensure_vxlan", "destroy_uplink", "change_entries"},
 }
 COMMANDS = {"argv", "args", "arguments", "command", "cmd", "path", "file", "folder", "program", "options", "script"}
 

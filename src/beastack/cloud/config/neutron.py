@@ -6,6 +6,8 @@ from beastack.cloud.config.common import PORTS, Sections, base, client_auth
 from beastack.cloud.description import Cluster
 from beastack.cloud.layout import Layout
 
+# What projects' networks get; neutron keeps a row for each.
+VNIS = "10001:12000"
 CONTEXTS = (
     "beastack_privileged",
     "privsep",
@@ -50,12 +52,13 @@ def ml2(cluster: Cluster) -> Sections:
     return {
         "ml2": {
             "type_drivers": "flat,vlan,vxlan,local",
-            "project_network_types": "flat",
-            "mechanism_drivers": "freebsdbridge",
+            "project_network_types": "vxlan",
+            "mechanism_drivers": "freebsdbridge,l2population",
             "extension_drivers": "port_security",
         },
         "ml2_type_flat": {"flat_networks": ",".join(names)},
         "ml2_type_vlan": {"network_vlan_ranges": ",".join(vlans)},
+        "ml2_type_vxlan": {"vni_ranges": VNIS},
         "securitygroup": {"enable_security_group": True},
     }
 
@@ -65,8 +68,10 @@ def metadata_socket(layout: Layout, host: str) -> Path:
     return layout.run_dir / "run" / f"metadata-{host}.sock"
 
 
-def agent(layout: Layout, secrets: dict[str, str], host: str, cards: dict[str, str], helper: str) -> Sections:
-    """neutron.conf of the agents on ``host``; ``cards``: physical network -> network card."""
+def agent(
+    layout: Layout, secrets: dict[str, str], host: str, address: str, cards: dict[str, str], helper: str
+) -> Sections:
+    """neutron.conf of the agents on ``host``; ``address``: of its tunnels; ``cards``: physical network -> card."""
     sections = base(layout, secrets, "neutron", "neutron")
     del sections["database"]
     state = layout.data("hosts") / host / "neutron"
@@ -91,14 +96,16 @@ def agent(layout: Layout, secrets: dict[str, str], host: str, cards: dict[str, s
     sections["agent"] = {"root_helper": "", "report_interval": 30, "polling_interval": 1}
     sections["securitygroup"] = {"firewall_driver": "beastack_pf", "enable_security_group": True}
     sections["freebsd_bridge"] = {
-        "physical_interface_mappings": ",".join(f"{network}:{card}" for network, card in cards.items())
+        "physical_interface_mappings": ",".join(f"{network}:{card}" for network, card in cards.items()),
+        "tunnel_address": address,
     }
     sections["beastack"] = {
         "dhcp_path": str(state / "dhcp"),
         "proxy_path": str(state / "ns-metadata-proxy"),
         "metadata_socket": socket,
         "physical_interfaces": ",".join(cards.values()),
-        "privsep_entries": "interfaces,pf,guard,jails,dhcp,routers,router_daemons",
+        "tunnel_address": address,
+        "privsep_entries": "interfaces,uplinks,pf,guard,jails,dhcp,routers,router_daemons",
     }
     for context in CONTEXTS:
         sections[context] = {"helper_command": helper, "thread_pool_size": 4}

@@ -44,11 +44,13 @@ class DeviceWatch:
         self._plugged: dict[str, Plugged] = {}
         self._generation: dict[str, int] = {}
         self._retry: dict[str, float] = {}
+        self._touched: set[str] = set()
         self.interfaces: dict[str, Interface] = {}
 
     def scan(self) -> set[str]:
         """Look at the host; raises HostError when it cannot be read."""
         with self._lock:
+            self._touched.clear()
             self.interfaces = list_interfaces(self._host)
             return ports(self.interfaces)
 
@@ -88,6 +90,12 @@ class DeviceWatch:
         """The device is in no bridge now, and is meant to be so."""
         with self._lock:
             self._plugged.pop(device, None)
+            self._touched.add(device)
+
+    def is_touched(self, device: str) -> bool:
+        """Whether the device may have left its bridge after the last scan."""
+        with self._lock:
+            return device in self._touched
 
     def forget(self, device: str) -> None:
         """The device is gone."""

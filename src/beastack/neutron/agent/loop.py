@@ -11,10 +11,13 @@ from neutron.api.rpc.callbacks import resources
 from neutron.api.rpc.callbacks.consumer import registry
 from neutron.api.rpc.handlers import resources_rpc
 from neutron.plugins.ml2.drivers.agent import _common_agent
+from neutron_lib import constants
+from oslo_config import cfg
 from oslo_log import log as logging
 
 from beastack.neutron.agent.health import Health, wait_until_ready
 from beastack.neutron.agent.manager import BridgeManager
+from beastack.neutron.agent.resync import Resync
 
 LOG = logging.getLogger(__name__)
 
@@ -22,17 +25,19 @@ LOG = logging.getLogger(__name__)
 class BridgeAgentLoop(_common_agent.CommonAgentLoop):
     """One agent process."""
 
-    def __init__(self, manager: BridgeManager, check_interval: float, *args: Any) -> None:
+    def __init__(self, manager: BridgeManager, options: Any, *args: Any) -> None:
+        """``options`` are those of section [freebsd_bridge]; the others are upstream's."""
         super().__init__(manager, *args)
-        self._check_interval = check_interval
+        self._options = options
         self._stopping = threading.Event()
         self._health: Health | None = None
+        self._resync: Resync | None = None
 
     def start(self) -> None:
         """Serve; returns only when stopped before the host was ready."""
         if not wait_until_ready(self._stopping):
             return
-        self._health = Health(self.mgr, self._check_interval)
+        self._health = Health(self.mgr, self._options.check_interval, self._options.glance_interval)
         self._health.start()
         super().start()
 
@@ -43,14 +48,40 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
             self._health.stop()
         else:
             self.quitting_rpc_timeout = None  # there are no RPC clients yet
+        if self._resync is not None:
+            self._resync.stop()
         super().stop(graceful)
 
     def setup_rpc(self) -> None:
-        """Upstream's, and address groups."""
+        """Upstream's, address groups, and what compares vxlan networks with the server."""
         super().setup_rpc()
         registry.register(self.address_groups_changed, resources.ADDRESSGROUP)
         topic = resources_rpc.resource_type_versioned_topic(resources.ADDRESSGROUP)
         self.connection.create_consumer(topic, [resources_rpc.ResourcesPushRpcCallback()], fanout=True)
+
+        if self.mgr.tunnels is not None:
+            pulling = resources_rpc.ResourcesPullRpcApi()
+            self._resync = Resync(
+                self.mgr.tunnels,
+                cfg.CONF.host,
+                lambda network: pulling.bulk_pull(self.context, resources.PORT, filter_kwargs={"network_id": network}),
+                self._tunnel_addresses,
+                self._options.resync_interval,
+            )
+            self._resync.start()
+
+    def _tunnel_addresses(self) -> dict[str, str]:
+        """Host -> tunnel address; tells the server this host's own."""
+        own = self.mgr.get_agent_configurations()["tunneling_ip"]
+        found = self.plugin_rpc.tunnel_sync(self.context, own, constants.TYPE_VXLAN, cfg.CONF.host)
+        return {str(end["host"]): str(end["ip_address"]) for end in found["tunnels"] if end.get("host")}
+
+    def _report_state(self) -> None:
+        """Upstream's, with the alarms; when the server had given this agent up, messages were lost."""
+        self.agent_state["configurations"]["alarms"] = self.mgr.alarms
+        super()._report_state()
+        if self.fullsync and self.mgr.tunnels is not None:
+            self.mgr.tunnels.all_due()
 
     def address_groups_changed(self, context: Any, resource_type: str, groups: list[Any], event_type: str) -> None:
         """Ports whose rules name one of these groups are filtered anew in the next iteration."""

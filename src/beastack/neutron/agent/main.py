@@ -11,27 +11,36 @@ from oslo_service import service
 
 from beastack.freebsd.host import LocalHost
 from beastack.neutron import config
+from beastack.neutron.agent.bridges import Ways
+from beastack.neutron.agent.flooding import Flooding
 from beastack.neutron.agent.loop import BridgeAgentLoop
 from beastack.neutron.agent.manager import BridgeManager
+from beastack.neutron.agent.tunnels import Tunnels, state_folder
 from beastack.neutron.mech_freebsdbridge import AGENT_TYPE
 
 LOG = logging.getLogger(__name__)
 BINARY = "beastack-bridge-agent"
 
 
+def tunnels(ways: Ways) -> Tunnels | None:
+    """Tunnels that need the replicator and l2population's entries."""
+    if not ways.tunnel_address or ways.tunnel_group:
+        return None
+    folder = state_folder(cfg.CONF.state_path)
+    return Tunnels(folder, ways.tunnel_address, Flooding(folder, ways.tunnel_address))
+
+
 def build() -> BridgeAgentLoop:
     """The agent as configured; raises SystemExit with the reason."""
     options = config.register(cfg.CONF)
     try:
-        mappings = config.mappings(cfg.CONF)
+        ways = config.ways(cfg.CONF)
     except ValueError as e:
-        raise SystemExit(f"[{config.GROUP}] physical_interface_mappings: {e}") from e
-    if not mappings:
-        raise SystemExit(f"[{config.GROUP}] physical_interface_mappings is empty: nothing could be wired")
-    manager = BridgeManager(LocalHost(), cfg.CONF.host, mappings, options.retry_interval)
+        raise SystemExit(f"[{config.GROUP}] {e}") from e
+    manager = BridgeManager(LocalHost(), cfg.CONF.host, ways, options.retry_interval, tunnels(ways))
     return BridgeAgentLoop(
         manager,
-        options.check_interval,
+        options,
         cfg.CONF.AGENT.polling_interval,
         cfg.CONF.AGENT.quitting_rpc_timeout,
         AGENT_TYPE,

@@ -6,11 +6,14 @@ rules and its guard are in force, and leaves the bridge when one of them is refu
 """
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from neutron.agent import securitygroups_rpc
 from neutron.plugins.ml2.drivers.agent import _agent_manager_base as base
+from neutron_lib import constants
 from neutron_lib.agent import topics
 from neutron_lib.utils import net
 from oslo_log import log as logging
@@ -18,27 +21,33 @@ from oslo_log import log as logging
 from beastack.freebsd.errors import HostError
 from beastack.freebsd.host import Host
 from beastack.freebsd.pf_rules import to_dict
-from beastack.neutron.agent.bridges import Bridges, CannotPlug
+from beastack.neutron.agent.bridges import Bridges, CannotPlug, Ways
 from beastack.neutron.agent.devices import DeviceWatch
 from beastack.neutron.agent.rpc import BridgeRpcCallbacks
+from beastack.neutron.agent.tunnels import Tunnels
 from beastack.neutron.firewall.driver import PfFirewallDriver
 from beastack.neutron.firewall.port import open_port, pairs
-from beastack.neutron.mech_freebsdbridge import MAPPINGS, bridge_name
+from beastack.neutron.mech_freebsdbridge import ADOPTED, MAPPINGS, TYPES, bridge_name
 from beastack.privsep import guard, pf
 
 LOG = logging.getLogger(__name__)
 EXTENSION_DRIVER_TYPE = "freebsdbridge"
+MOST_ALARMS = 10
 
 
 class BridgeManager(base.CommonAgentManagerBase):
     """Ports of one host."""
 
-    def __init__(self, host: Host, hostname: str, mappings: Mapping[str, str], retry_seconds: float = 10.0) -> None:
+    def __init__(
+        self, host: Host, hostname: str, ways: Ways, retry_seconds: float = 10.0, tunnels: Tunnels | None = None
+    ) -> None:
+        """``tunnels``: None where there are no vxlan networks, or the kernel floods them to a multicast group."""
         self._hostname = hostname
-        self._mappings = dict(mappings)
+        self._ways = ways
+        self.tunnels = tunnels
         self._retry_seconds = retry_seconds
         self._lock = threading.RLock()
-        self._bridges = Bridges(host, mappings)
+        self._bridges = Bridges(host, ways)
         self.watch = DeviceWatch(host)
         self._details: dict[str, dict[str, Any]] = {}
         self._refused: dict[str, str] = {}
@@ -48,12 +57,25 @@ class BridgeManager(base.CommonAgentManagerBase):
         self._agent: Any = None
         self._sg_agent: Any = None
         self.unsafe: str | None = None
+        self._alarms: deque[str] = deque(maxlen=MOST_ALARMS)
 
     # what the loop asks
 
     def get_agent_configurations(self) -> dict[str, Any]:
         """What the mechanism driver reads of this agent."""
-        return {MAPPINGS: self._mappings, "tunnel_types": []}
+        ways = self._ways
+        tunnels = [constants.TYPE_VXLAN] if ways.tunnel_address else []
+        found: dict[str, Any] = {
+            MAPPINGS: dict(ways.cards),
+            ADOPTED: dict(ways.adopted),
+            TYPES: ways.types,
+            "tunnel_types": tunnels,
+            # with a multicast group the kernel learns, and l2population has nothing to say to this host
+            "l2pop_network_types": tunnels if self.tunnels else [],
+        }
+        if ways.tunnel_address:
+            found["tunneling_ip"] = ways.tunnel_address
+        return found
 
     def get_agent_id(self) -> str:
         """One agent a host."""
@@ -75,7 +97,9 @@ class BridgeManager(base.CommonAgentManagerBase):
         """What the agent listens to."""
         return [
             [topics.PORT, topics.UPDATE],
+            [topics.NETWORK, topics.UPDATE],
             [topics.NETWORK, topics.DELETE],
+            [topics.L2POPULATION, topics.UPDATE],
             [topics.SECURITY_GROUP, topics.UPDATE],
         ]
 
@@ -104,7 +128,7 @@ class BridgeManager(base.CommonAgentManagerBase):
             self._details[device] = device_details
             free = net.is_port_trusted(device_details) or not device_details.get("port_security_enabled", True)
             wanted = None if free else pairs(device_details)
-            bridge = bridge_name(device_details["network_id"])
+            bridge = self._bridge(device_details)
             if device in self._guards and self._guards[device] == wanted and self.watch.is_plugged(device, bridge):
                 return
             self._guards.pop(device, None)
@@ -146,7 +170,7 @@ class BridgeManager(base.CommonAgentManagerBase):
             for device in devices:
                 self._forget(device)
                 self._quietly("guard", guard.clear_guard, device)
-            self._quietly("idle bridges", self._bridges.sweep)
+            self._quietly("idle bridges", self._sweep)
 
     def delete_unreferenced_arp_protection(self, current_devices: Iterable[str]) -> None:
         """At start: remove rules, guards and bridges of ports that are not there any more."""
@@ -157,14 +181,21 @@ class BridgeManager(base.CommonAgentManagerBase):
                 pf.unload_port(device)
             for device in set(guard.list_guards()) - current:
                 guard.clear_guard(device)
-            self._bridges.sweep()
+            self._sweep()
+            if self.tunnels is not None:
+                self.tunnels.tidy(self.watch.interfaces)
 
     # what the callbacks and the health check ask
 
     def network_deleted(self, network_id: str) -> None:
         """The server deleted a network; its bridge goes when its last port goes."""
         with self._lock:
-            self._quietly(f"bridge of network {network_id}", self._bridges.sweep)
+            self._quietly(f"bridge of network {network_id}", self._sweep)
+
+    def devices_of(self, network_id: str) -> set[str]:
+        """The ports of a network, as they were last described."""
+        with self._lock:
+            return {d for d, details in self._details.items() if details.get("network_id") == network_id}
 
     def guarded(self) -> set[str]:
         """Wired ports that must have a guard."""
@@ -187,6 +218,8 @@ class BridgeManager(base.CommonAgentManagerBase):
     def close(self, reason: str) -> None:
         """The host does not filter: take every filtered port out of its bridge until it does."""
         with self._lock:
+            if self.unsafe is None:
+                self.alarm(f"filtered ports are taken out of their bridges: {reason}")
             self.unsafe = reason
             for device in sorted(self.guarded()):
                 LOG.error("Port %s is taken out of its bridge: %s", device, reason)
@@ -195,7 +228,19 @@ class BridgeManager(base.CommonAgentManagerBase):
 
     def safe(self) -> None:
         """The host filters."""
+        if self.unsafe is not None:
+            LOG.warning("This host filters again")
         self.unsafe = None
+
+    def alarm(self, text: str) -> None:
+        """What an operator must hear of: the log, and the agent's record at the server (network agent show)."""
+        LOG.error("ALARM: %s", text)
+        self._alarms.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}")
+
+    @property
+    def alarms(self) -> list[str]:
+        """The last ones, oldest first, UTC."""
+        return list(self._alarms)
 
     # the parts of the gate
 
@@ -217,11 +262,24 @@ class BridgeManager(base.CommonAgentManagerBase):
         return driver.ready(device)
 
     def _wire(self, network_id: str, segment: Any, device: str) -> None:
-        bridge = bridge_name(network_id)
-        if self.watch.is_plugged(device, bridge):
+        seen = self.watch.interfaces
+        wired = self._bridges.ensure(network_id, segment, seen)
+        if wired.vni is not None and self.tunnels is not None:
+            self.tunnels.wired(network_id, wired.vni, wired.fresh)
+        if self.watch.is_plugged(device, wired.bridge):
             return
-        self._bridges.attach(self._bridges.ensure(network_id, segment), device)
-        self.watch.plugged(device, bridge)
+        self._bridges.attach(wired.bridge, device, None if self.watch.is_touched(device) else seen)
+        self.watch.plugged(device, wired.bridge)
+
+    def _bridge(self, details: Mapping[str, Any]) -> str:
+        adopted = self._ways.adopted.get(str(details.get("physical_network")))
+        flat = details.get("network_type") == constants.TYPE_FLAT
+        return adopted if flat and adopted else bridge_name(details["network_id"])
+
+    def _sweep(self) -> None:
+        gone = self._bridges.sweep()
+        if self.tunnels is not None:
+            self.tunnels.gone(n for n in self.tunnels.networks() if bridge_name(n) not in gone)
 
     def _unplug(self, device: str) -> None:
         self.watch.unplugged(device)

@@ -32,7 +32,7 @@ def parsed(sections: Sections) -> RawConfigParser:
         nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper"),
         neutron.server(LAYOUT, SECRETS),
         neutron.ml2(Cluster()),
-        neutron.agent(LAYOUT, SECRETS, "fbsd1", CARDS, "helper"),
+        neutron.agent(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", CARDS, "helper"),
     ],
 )
 def test_what_is_rendered_reads_back_the_same(sections: Sections) -> None:
@@ -51,14 +51,14 @@ def test_a_line_break_cannot_add_an_option() -> None:
 def test_compute_hosts_do_not_get_the_database() -> None:
     for sections in (
         nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper"),
-        neutron.agent(LAYOUT, SECRETS, "fbsd1", CARDS, "helper"),
+        neutron.agent(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", CARDS, "helper"),
     ):
         assert SECRETS["database"] not in render(sections)
         assert SECRETS["admin"] not in render(sections)
 
 
 def test_every_context_has_its_helper() -> None:
-    agent = neutron.agent(LAYOUT, SECRETS, "fbsd1", CARDS, "helper --config-file x")
+    agent = neutron.agent(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", CARDS, "helper --config-file x")
     compute = nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper --config-file x")
     for sections, context in ((agent, "privsep"), (agent, "beastack_privileged"), (compute, "beastack_privileged")):
         assert sections[context]["helper_command"] == "helper --config-file x"
@@ -85,6 +85,8 @@ def test_brokers_of_two_clouds_share_no_socket() -> None:
 
 
 def test_an_agent_knows_its_cards_and_no_others() -> None:
-    agent = parsed(neutron.agent(LAYOUT, SECRETS, "fbsd1", CARDS, "helper"))
+    agent = parsed(neutron.agent(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", CARDS, "helper"))
     assert agent.get("freebsd_bridge", "physical_interface_mappings") == "physnet1:em0,physnet2:em1"
     assert agent.get("beastack", "physical_interfaces") == "em0,em1"
+    # both sides of the privilege boundary know the same address
+    assert agent.get("freebsd_bridge", "tunnel_address") == agent.get("beastack", "tunnel_address") == "100.64.7.11"

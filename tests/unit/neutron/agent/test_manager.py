@@ -15,6 +15,7 @@ from beastack.freebsd.bpf_guard import guard
 from beastack.freebsd.errors import HostError
 from beastack.freebsd.pf_host import ForeignRuleset
 from beastack.neutron.agent import health, manager
+from beastack.neutron.agent.bridges import Ways
 from beastack.neutron.agent.loop import BridgeAgentLoop
 from beastack.neutron.firewall.driver import PfFirewallDriver
 from beastack.privsep import pf as privileged
@@ -46,7 +47,7 @@ def sg_agent() -> Any:
 
 @pytest.fixture
 def bridge(net: FakeNet, sg_agent: Any) -> manager.BridgeManager:
-    made = manager.BridgeManager(net, "fbsd1", {"physnet1": "em0"})
+    made = manager.BridgeManager(net, "fbsd1", Ways({"physnet1": "em0"}))
     made.get_rpc_callbacks(mock.Mock(), mock.Mock(), sg_agent)
     return made
 
@@ -160,7 +161,9 @@ def test_down_is_out(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any)
 @pytest.mark.parametrize(
     "segment",
     [
-        base.NetworkSegment("vlan", "physnet1", 5),
+        base.NetworkSegment("vxlan", None, 5),
+        base.NetworkSegment("gre", None, 5),
+        base.NetworkSegment("vlan", "physnet2", 5),
         base.NetworkSegment("flat", "physnet2", None),
         base.NetworkSegment(None, None, None),
     ],
@@ -257,7 +260,7 @@ def test_lost_rules_are_found_and_loaded_again(bridge: manager.BridgeManager, ne
     net.tap(TAP)
     filtered(sg_agent)
     plug(bridge)
-    look = health.Health(bridge, 30)
+    look = health.Health(bridge, 30, host=net)
     net.log.clear()
     look.check()
     assert TAP in members(net)
@@ -276,7 +279,7 @@ def test_lost_rules_are_found_and_loaded_again(bridge: manager.BridgeManager, ne
 def test_drift_is_corrected(bridge: manager.BridgeManager, net: FakeNet) -> None:
     assert health.wait_until_ready(threading.Event())
     net.sysctls["net.link.bridge.pfil_member"] = "0"
-    health.Health(bridge, 30).check()
+    health.Health(bridge, 30, host=net).check()
     assert net.sysctls["net.link.bridge.pfil_member"] == "1"
 
 
@@ -285,7 +288,7 @@ def test_a_host_that_does_not_filter_closes(bridge: manager.BridgeManager, net: 
     filtered(sg_agent)
     plug(bridge)
     net.run(["pfctl", "-f", "-"], input="pass quick all\n")
-    look = health.Health(bridge, 30)
+    look = health.Health(bridge, 30, host=net)
     look.check()
     assert TAP not in members(net)
     assert not plug(bridge)
@@ -317,7 +320,7 @@ def test_notifications_are_noted(bridge: manager.BridgeManager, sg_agent: Any) -
 
 
 def test_address_groups_mark_their_ports(bridge: manager.BridgeManager, sg_agent: Any) -> None:
-    loop = BridgeAgentLoop(bridge, 30, 1, 10, "type", "binary")
+    loop = BridgeAgentLoop(bridge, mock.Mock(), 1, 10, "type", "binary")
     loop.sg_agent = sg_agent
     sg_agent.firewall.prepare_port_filter(port(security_group_remote_address_groups=["ag"]))
     loop.address_groups_changed(None, "AddressGroup", [mock.Mock(id="other")], "updated")
@@ -327,6 +330,6 @@ def test_address_groups_mark_their_ports(bridge: manager.BridgeManager, sg_agent
 
 
 def test_the_loop_stops_before_it_began(bridge: manager.BridgeManager) -> None:
-    loop = BridgeAgentLoop(bridge, 30, 1, 10, "type", "binary")
+    loop = BridgeAgentLoop(bridge, mock.Mock(), 1, 10, "type", "binary")
     loop.stop()
     loop.start()
