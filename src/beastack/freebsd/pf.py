@@ -11,12 +11,14 @@ from beastack.freebsd.errors import CommandFailed, HostError, UnexpectedOutput
 from beastack.freebsd.host import Completed, Host
 from beastack.freebsd.pf_read import parse_rules
 from beastack.freebsd.pf_rules import Rule, block_all, render
+from beastack.freebsd.pf_states import State, end_forbidden, end_states, read_states
+from beastack.freebsd.pf_states import kill_states as kill_states
 
 ANCHOR = "beastack"
 # Seconds: loading some thousand rules, and their listing.
 LOAD_LIMIT = 30.0
-# Above this, all states of an interface are ended at once.
-MOST_KILLS = 16
+# So many members of a table may be named on the command line.
+MOST_ARGUMENTS = 64
 _NO_ANCHOR = "Anchor does not exist"
 _NO_TABLE = "Table does not exist"
 
@@ -94,22 +96,51 @@ def _before(host: Host, interface: str) -> list[Rule] | None:
 
 
 def _withdraw(host: Host, interface: str, before: Sequence[Rule] | None, after: Sequence[Rule]) -> None:
-    """End the states of access that is no longer given: of rules that went, and from sources that went.
+    """End the states of access that is no longer given; a change that only gives more ends none.
 
     Not all of the interface's: a security group's change must not break its port's other connections.
     """
     if before is None:
         kill_states(host, interface)
         return
-    labels = {r.label for r in before if r.stateful} - {r.label for r in after if r.stateful}
-    sources = {r.source for r in before if r.source_not and r.source[:1] != "<"} - {r.source for r in after}
-    if len(labels) + len(sources) > MOST_KILLS:
-        kill_states(host, interface)
+    went = [rule for rule in before if rule.action == "pass" and rule not in after]
+    came = [rule for rule in after if rule.action == "block" and rule not in before]
+    if before and (went or came):
+        _hold_against(host, interface, after)
+
+
+def _hold_against(host: Host, interface: str, rules: Sequence[Rule]) -> None:
+    try:
+        states = read_states(host, [interface])
+    except UnexpectedOutput:
+        kill_states(host, interface)  # what cannot be read cannot be kept
         return
-    for label in sorted(labels):
-        kill_label(host, label)
-    for source in sorted(sources):
-        kill_address(host, interface, source)
+    end_forbidden(host, {interface: rules}, states)
+
+
+def end_member_states(host: Host, interfaces: Collection[str], addresses: Collection[str]) -> None:
+    """After these addresses and networks left a table: end the interfaces' states with them that nothing else allows.
+
+    One listing of states, whatever the number of interfaces; rules are read where there is such a state.
+    """
+    went = _networks(addresses)
+    try:
+        states = read_states(host, interfaces)
+    except UnexpectedOutput:
+        for interface in interfaces:
+            kill_states(host, interface)
+        return
+    touched: dict[str, list[State]] = {}
+    for state in states:
+        ends = [ipaddress.ip_address(end) for end in (state.source, state.destination)]
+        if any(end in network for network in went for end in ends):
+            touched.setdefault(state.interface, []).append(state)
+    for interface, these in touched.items():
+        rules = _before(host, interface)
+        if rules is None:
+            end_states(host, these)
+        else:
+            end_forbidden(host, {interface: rules}, these)
 
 
 def unload(host: Host, interface: str) -> None:
@@ -171,16 +202,30 @@ def replace_table(host: Host, name: str, members: Collection[str]) -> list[str]:
     return sorted(str(network) for network in before - _networks(wanted))
 
 
+def change_table(host: Host, name: str, come: Collection[str], go: Collection[str]) -> bool:
+    """Add and delete members; what is the same stays untouched and unread.
+
+    False when pf did not have the table, or the members that go, or had some that come: it is not as it was thought.
+    """
+    for command, done_word, members in (("add", "added", come), ("delete", "deleted", go)):
+        wanted = sorted({str(network) for network in _networks(members)})
+        if not wanted:
+            continue
+        few = len(wanted) <= MOST_ARGUMENTS
+        argv = ["pfctl", "-t", name, "-T", command, *(wanted if few else ("-f", "-"))]
+        lines = None if few else "".join(f"{member}\n" for member in wanted)
+        done = host.run(argv, input=lines, check=False, timeout=LOAD_LIMIT)
+        words = done.err + done.out
+        if done.rc or f"{len(wanted)}/{len(wanted)} addresses {done_word}." not in words or "table created" in words:
+            return False
+    return True
+
+
 def drop_table(host: Host, name: str) -> None:
     """Remove a table; gone is fine."""
     done = host.run(["pfctl", "-q", "-t", name, "-T", "kill"], check=False)
     if done.rc and read_table(host, name) is not None:
         raise CommandFailed(done.argv, done.rc, done.out, done.err)
-
-
-def kill_states(host: Host, interface: str) -> None:
-    """End every state of the interface (05: removing a rule ends none)."""
-    host.run(["pfctl", "-q", "-i", interface, "-F", "states"])
 
 
 def kill_label(host: Host, label: str) -> None:

@@ -15,6 +15,7 @@ from beastack.privsep.context import entry
 HOST = LocalHost()
 MAX_RULES = 5000
 MAX_MEMBERS = 100_000
+MAX_PORTS = 5000
 
 
 @entry
@@ -48,6 +49,16 @@ def unload_port(interface: str) -> None:
     pf.kill_states(HOST, name)
 
 
+def _members(table: str, members: object) -> list[str]:
+    found = []
+    for member in checks.items(members, MAX_MEMBERS, "members"):
+        text = checks.cidr(member) if isinstance(member, str) and "/" in member else checks.ip(member)
+        if ipaddress.ip_interface(text).version != int(table[2]):
+            raise checks.Refused(f"member {text} in table {table}")
+        found.append(text)
+    return found
+
+
 @entry
 def replace_table(name: str, members: list[str]) -> list[str]:
     """Make these addresses and networks, of the family in the table's name, the members of a table of ours.
@@ -55,13 +66,25 @@ def replace_table(name: str, members: list[str]) -> list[str]:
     Returns the members that went.
     """
     table = checks.table_name(name)
+    return pf.replace_table(HOST, table, _members(table, members))
+
+
+@entry
+def change_table(name: str, come: list[str], go: list[str]) -> bool:
+    """Add and delete members of a table of ours; False when pf does not hold what it was thought to hold."""
+    table = checks.table_name(name)
+    return pf.change_table(HOST, table, _members(table, come), _members(table, go))
+
+
+@entry
+def end_member_states(interfaces: list[str], addresses: list[str]) -> None:
+    """End the ports' states with these addresses that their rules and tables do not allow now."""
+    names = [checks.tap_name(name) for name in checks.items(interfaces, MAX_PORTS, "interfaces")]
     found = []
-    for member in checks.items(members, MAX_MEMBERS, "members"):
-        text = checks.cidr(member) if isinstance(member, str) and "/" in member else checks.ip(member)
-        if ipaddress.ip_interface(text).version != int(table[2]):
-            raise checks.Refused(f"member {text} in table {table}")
-        found.append(text)
-    return pf.replace_table(HOST, table, found)
+    for one in checks.items(addresses, MAX_MEMBERS, "addresses"):
+        found.append(checks.cidr(one) if isinstance(one, str) and "/" in one else checks.ip(one))
+    if names and found:
+        pf.end_member_states(HOST, names, found)
 
 
 @entry
@@ -86,23 +109,6 @@ def list_tables() -> list[str]:
 def kill_states(interface: str) -> None:
     """End every state of a port."""
     pf.kill_states(HOST, checks.tap_name(interface))
-
-
-@entry
-def kill_label_states(interface: str, label: str) -> None:
-    """End the states that a port's rules with this label made."""
-    name = checks.tap_name(interface)
-    if not isinstance(label, str) or not label.startswith(f"{name}/"):
-        raise checks.Refused(f"label {label!r} is not one of {name}")
-    pf.kill_label(HOST, label)
-
-
-@entry
-def kill_address_states(interface: str, address: str) -> None:
-    """End a port's states from and to an address or network."""
-    name = checks.tap_name(interface)
-    text = checks.network(address) if isinstance(address, str) and "/" in address else checks.ip(address)
-    pf.kill_address(HOST, name, text)
 
 
 @entry

@@ -195,24 +195,6 @@ def test_what_pf_refuses_closes_the_port(monkeypatch: pytest.MonkeyPatch) -> Non
     assert pf.read_rules(host, TAP) == [Rule("block", f"{TAP}/end")]
 
 
-def test_withdrawn_access_ends_its_states_and_no_others() -> None:
-    host = SimulatedHost()
-    ssh, web = (Rule("pass", f"{TAP}/{p}", "out", 4, 6, destination_ports=(p, p), stateful=True) for p in (22, 80))
-    own = [Rule("block", f"{TAP}/own", "in", 4, source=f"10.0.0.{n}", source_not=True) for n in (1, 2)]
-    pf.load_rules(host, TAP, [own[0], ssh, web])
-    assert not [argv for argv in host.ran if "-k" in argv or "states" in argv]
-    pf.load_rules(host, TAP, [own[1], web])
-    assert [argv[2:] for argv in host.ran if "-k" in argv] == [
-        ["-k", "label", "-k", f"{TAP}/22"],
-        ["-i", TAP, "-k", "10.0.0.1"],
-        ["-i", TAP, "-k", "0.0.0.0/0", "-k", "10.0.0.1"],
-    ]
-    many = [Rule("pass", f"{TAP}/{n}", "out", stateful=True) for n in range(20)]
-    pf.load_rules(host, TAP, many)
-    pf.load_rules(host, TAP, [])
-    assert host.ran[-1] == ["pfctl", "-q", "-i", TAP, "-F", "states"]
-
-
 def test_anchors_and_unloading() -> None:
     host = SimulatedHost()
     assert pf.list_anchors(host) == []

@@ -104,6 +104,11 @@ GOOD: dict[str, object] = {
     ],
     "least_seconds": 30,
     "most_seconds": 100,
+    "pf.change_table.name": "bs4_0123456789ab",
+    "come": ["10.0.0.1"],
+    "go": ["10.0.1.0/24"],
+    "interfaces": ["tap6f1a4f2e-0c"],
+    "addresses": ["10.0.0.1", "10.0.1.0/24"],
 }
 BAD: list[object] = ["a\nb", {"a": "b"}, -7, "-F\0", ["--conf-file=/tmp/x", "x\ny"], b"x"]
 # A guest's folder does not exist here: everything about one is refused (test_guests.py looks at them).

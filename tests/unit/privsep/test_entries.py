@@ -76,7 +76,7 @@ LISTED = {
     },
     "pf": {
         *("prepare_host", "load_port_rules", "unload_port", "replace_table", "drop_table", "list_tables"),
-        *("kill_states", "kill_label_states", "kill_address_states", "list_ports"),
+        *("kill_states", "change_table", "end_member_states", "list_ports"),
     },
     "uplinks": {"ensure_vlan", "ensure_vxlan", "destroy_uplink", "change_entries"},
 }

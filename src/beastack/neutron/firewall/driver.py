@@ -2,15 +2,15 @@
 
 Driven by upstream's SecurityGroupAgentRpc (neutron/agent/securitygroups_rpc.py). What should be there is collected, and
 ``filter_defer_apply_off`` makes the difference: only ports whose rules changed and tables whose members changed are
-loaded. A port whose rules could not be loaded is closed on the privileged side and listed in ``failed``; the agent
-keeps it off its bridge.
+touched; a port that is described again as before costs a comparison. A port whose rules could not be loaded is closed
+on the privileged side and listed in ``failed``; the agent keeps it off its bridge.
 
 Trust: devices that the server does not describe come as "trusted" (neutron's own ports, but also ports that are
 unknown). Here they are closed until the agent has read the owner from the server and calls ``trust``.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from neutron.agent import firewall
@@ -18,13 +18,10 @@ from oslo_log import log as logging
 
 from beastack.freebsd.pf_rules import Rule, to_dict
 from beastack.neutron.firewall.port import Plan, closed_port, open_port, plan
-from beastack.neutron.firewall.translate import table
+from beastack.neutron.firewall.tables import Tables
 from beastack.privsep import pf
 
 LOG = logging.getLogger(__name__)
-_FAMILIES = {4: "IPv4", 6: "IPv6"}
-# More withdrawn members than this: all states of the port are ended at once.
-MOST_KILLS = 16
 
 
 class PfFirewallDriver(firewall.FirewallDriver):
@@ -38,14 +35,12 @@ class PfFirewallDriver(firewall.FirewallDriver):
         self._trusted: set[str] = set()
         self._unknown: set[str] = set()
         self._rules: dict[str, list[dict[str, Any]]] = {}
-        self._members: dict[str, dict[str, list[list[str]]]] = {}
+        self._tables = Tables()
         self._dirty: set[str] = set()
         self._gone: set[str] = set()
         self._deferred = 0
         self._plans: dict[str, Plan] = {}
         self._loaded: dict[str, tuple[Rule, ...]] = {}
-        self._tables: dict[str, frozenset[str]] = {}
-        self._read_tables = False
         self._reported: dict[str, tuple[str, ...]] = {}
         self.failed: dict[str, str] = {}
 
@@ -61,10 +56,14 @@ class PfFirewallDriver(firewall.FirewallDriver):
         """A port to be filtered."""
         with self._lock:
             device = port["device"]
+            same = self._ports.get(device) == port and device in self._plans
             self._ports[device] = port
             self._trusted.discard(device)
             self._unknown.discard(device)
-            self._want(device)
+            if same:
+                self._maybe_apply()
+            else:
+                self._want(device)
 
     def update_port_filter(self, port: dict[str, Any]) -> None:
         """A port, or its groups, changed."""
@@ -88,7 +87,7 @@ class PfFirewallDriver(firewall.FirewallDriver):
     def update_security_group_members(self, sg_id: str, ips: dict[str, list[list[str]]]) -> None:
         """Members of a remote group or an address group: [address, MAC] by ethertype."""
         with self._lock:
-            self._members[sg_id] = ips
+            self._tables.set_members(sg_id, ips)
 
     def security_group_updated(self, action_type: str, sec_group_ids: Any, device_id: Any = None) -> None:
         """Nothing to prepare: the new rules and members follow."""
@@ -149,8 +148,7 @@ class PfFirewallDriver(firewall.FirewallDriver):
                 self._loaded.pop(device, None)
                 if device in self._ports or device in self._trusted or device in self._unknown:
                     self._dirty.add(device)
-            self._tables.clear()
-            self._read_tables = False
+            self._tables.forget()
 
     # making the difference
 
@@ -177,12 +175,13 @@ class PfFirewallDriver(firewall.FirewallDriver):
         for device in sorted(gone):
             self._remove(device)
         for device in sorted(dirty):
-            self._plans[device] = self._plan(device)
+            new = self._plans[device] = self._plan(device)
+            self._tables.use(device, new.groups, new.tables)
             self._report(device)
-        broken = self._apply_tables()
-        for device in sorted(dirty | {d for d in self.failed if d in self._plans}):
-            self._load(device, broken)
-        self._drop_tables()
+        closed = self._tables.apply()
+        for device in sorted((dirty | closed | self.failed.keys()) & self._plans.keys()):
+            self._load(device)
+        self._tables.drop_unused()
 
     def _report(self, device: str) -> None:
         reports = self._plans[device].reports
@@ -191,11 +190,9 @@ class PfFirewallDriver(firewall.FirewallDriver):
                 LOG.error("Port %s: %s", device, report)
         self._reported[device] = reports
 
-    def _load(self, device: str, broken: Mapping[str, str]) -> None:
-        wanted = self._plans[device]
-        names = {*wanted.tables, *(table(f, g) for g in wanted.groups for f in _FAMILIES)}
-        reason = next((broken[name] for name in sorted(names) if name in broken), None)
-        rules = wanted.rules if reason is None else ()
+    def _load(self, device: str) -> None:
+        reason = self._tables.trouble(device)
+        rules = self._plans[device].rules if reason is None else ()
         try:
             if self._loaded.get(device) != rules:
                 self._loaded.pop(device, None)
@@ -213,62 +210,8 @@ class PfFirewallDriver(firewall.FirewallDriver):
     def _remove(self, device: str) -> None:
         for known in (self._plans, self._loaded, self._reported, self.failed):
             known.pop(device, None)
+        self._tables.use(device, (), {})
         try:
             pf.unload_port(device)
         except Exception as e:  # noqa: BLE001 - a rest of rules for an absent interface harms nobody; the next start removes it
             LOG.warning("Port %s: its rules stay behind: %s", device, e)
-
-    def _wanted_tables(self) -> dict[str, frozenset[str]]:
-        wanted: dict[str, frozenset[str]] = {}
-        for one in self._plans.values():
-            wanted.update(one.tables)
-            for group in one.groups:
-                members = self._members.get(group, {})
-                for family, ethertype in _FAMILIES.items():
-                    wanted[table(family, group)] = frozenset(str(m[0]) for m in members.get(ethertype) or ())
-        return wanted
-
-    def _apply_tables(self) -> dict[str, str]:
-        """Load the tables that changed; returns those that could not be, with the reason."""
-        broken = {}
-        for name, members in sorted(self._wanted_tables().items()):
-            if self._tables.get(name) == members:
-                continue
-            self._tables.pop(name, None)
-            try:
-                went = pf.replace_table(name, sorted(members))
-                self._tables[name] = members
-                self._end_states(name, went)
-            except Exception as e:  # noqa: BLE001 - the ports that use it are closed, others go on
-                broken[name] = f"table {name}: {e}"
-        for device, one in self._plans.items():
-            names = {*one.tables, *(table(f, g) for g in one.groups for f in _FAMILIES)}
-            if names & broken.keys():
-                self._loaded.pop(device, None)
-                self.failed.setdefault(device, "a table was not loaded")
-        return broken
-
-    def _end_states(self, name: str, went: list[str]) -> None:
-        """End what the members that went were allowed, on the ports that use the table."""
-        for device, one in self._plans.items():
-            names = {*one.tables, *(table(f, g) for g in one.groups for f in _FAMILIES)}
-            if not went or name not in names:
-                continue
-            if len(went) > MOST_KILLS:
-                pf.kill_states(device)
-                continue
-            for address in went:
-                pf.kill_address_states(device, address)
-
-    def _drop_tables(self) -> None:
-        wanted = self._wanted_tables()
-        try:
-            if not self._read_tables:
-                for name in set(pf.list_tables()) - set(wanted):
-                    self._tables[name] = frozenset()
-                self._read_tables = True
-            for name in sorted(set(self._tables) - set(wanted)):
-                pf.drop_table(name)
-                del self._tables[name]
-        except Exception as e:  # noqa: BLE001 - an unused table allows nothing
-            LOG.warning("Tables without use stay behind: %s", e)

@@ -52,7 +52,7 @@ def sources(port: Mapping[str, Any], family: int) -> list[str]:
 
 def open_port(interface: str) -> Plan:
     """Everything passes: DHCP and router ports of neutron's own, and ports without port security."""
-    return Plan((Rule("pass", f"{interface}/open"),))
+    return Plan((Rule("pass", f"{interface}/open", allow_opts=True),))
 
 
 def closed_port() -> Plan:

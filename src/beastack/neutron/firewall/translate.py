@@ -5,7 +5,6 @@ not understood whole is not translated at all: ``Unsupported`` says why, and the
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,8 +50,10 @@ def _protocol(value: Any, family: int) -> int | None:
         return None
     text = str(value).lower()
     number = int(text) if text.isdecimal() else constants.IP_PROTOCOL_MAP.get(text)
-    if number is None or not 1 <= number <= 255:
+    if number is None or not 0 <= number <= 255:
         raise Unsupported(f"protocol {value!r}")
+    if number == 0:
+        return None  # "any or 0" (Networking API v2, security group rules); iptables_firewall._protocol_arg
     if family == 6 and number == ICMP:
         return ICMP6
     return int(number)
@@ -82,7 +83,10 @@ def _icmp(rule: Mapping[str, Any]) -> tuple[int | None, int | None]:
 def translate(rule: Mapping[str, Any], interface: str, stateful: bool = True) -> Rule:
     """The pf rule that allows what ``rule`` allows. Raises Unsupported.
 
-    ``stateful`` is False for the provider's own rules (DHCP, router advertisements).
+    ``stateful`` is False for the provider's own rules (DHCP, router advertisements). The label is the interface, the
+    group and what the rule means, 14 + 1 + 36 + 1 + 8 of pf's 63 characters: neutron's server sends no rule ids, and a
+    rule has the same name after a restart and after an upgrade that says it in other words. IP options are none of a
+    group's business: pf drops them unless told (pf.conf(5), allow-opts), and IGMP cannot be said without one.
     """
     unknown = sorted(k for k, v in rule.items() if k not in _KNOWN and v is not None)
     if unknown:
@@ -107,19 +111,13 @@ def translate(rule: Mapping[str, Any], interface: str, stateful: bool = True) ->
                 raise Unsupported("it names a remote group and a prefix")
             name = f"<{table(family, group)}>"
             source, destination = (name, destination) if direction == "out" else (source, name)
+        keeps = stateful and rule.get("stateful") is not False
+        said = (direction, family, protocol, source, source_ports, destination, ports, kind, code, keeps)
+        group_id = rule.get("security_group_id") or "provider"
         return Rule(
-            action="pass", label=label(rule, interface), direction=direction, family=family, protocol=protocol,
-            source=source, source_ports=source_ports, destination=destination, destination_ports=ports,
-            icmp_type=kind, icmp_code=code, stateful=stateful and rule.get("stateful") is not False,
+            action="pass", label=f"{interface}/{group_id}/{digest(repr(said), 8)}", direction=direction, family=family,
+            protocol=protocol, source=source, source_ports=source_ports, destination=destination,
+            destination_ports=ports, icmp_type=kind, icmp_code=code, stateful=keeps, allow_opts=True,
         )  # fmt: skip
     except (BadRule, ValueError, TypeError) as e:
         raise Unsupported(str(e)) from e
-
-
-def label(rule: Mapping[str, Any], interface: str) -> str:
-    """Interface, group and what the rule says: the same rule has the same name after a restart.
-
-    Neutron's server sends no rule ids. 14 + 1 + 36 + 1 + 8 characters of pf's 63.
-    """
-    said = {k: v for k, v in rule.items() if v is not None}
-    return f"{interface}/{rule.get('security_group_id') or 'provider'}/{digest(json.dumps(said, sort_keys=True), 8)}"

@@ -72,7 +72,13 @@ def test_a_port_comes_changes_and_goes(agent: Any, net: FakeNet, server: Server)
     server.members = {SG: {"IPv4": [["10.0.0.5", None], ["10.0.0.7", None]], "IPv6": []}}
     agent.security_groups_member_updated([SG])
     agent.setup_port_filters(set(), set())
-    assert taken(net) == [f"replace_table {table(4, SG)}", f"kill_address_states {TAP} 10.0.0.6/32"]
+    assert taken(net) == [f"change_table {table(4, SG)}", "end_member_states"]
+    assert pf.read_table(net, table(4, SG)) == ["10.0.0.5", "10.0.0.7"]
+    # the same members in another order
+    server.members = {SG: {"IPv6": [], "IPv4": [["10.0.0.7", "x"], ["10.0.0.5", None]]}}
+    agent.security_groups_member_updated([SG])
+    agent.setup_port_filters(set(), set())
+    assert taken(net) == []
     # a rule went: the port is loaded again and the group's table is not needed any more
     server.rules = {SG: EGRESS}
     agent.security_groups_rule_updated([SG])
@@ -168,7 +174,7 @@ def test_many_members_that_went_end_all_states(agent: Any, net: FakeNet, server:
     taken(net)
     server.members = {SG: {"IPv4": [], "IPv6": []}}
     agent.setup_port_filters(set(), {TAP})
-    assert taken(net) == [f"replace_table {table(4, SG)}", f"kill_states {TAP}"]
+    assert taken(net) == [f"change_table {table(4, SG)}", "end_member_states"]
 
 
 def test_address_groups_are_tables(agent: Any, net: FakeNet, server: Server) -> None:

@@ -10,7 +10,7 @@ from tests.unit.freebsd.simulated import SimulatedHost
 from beastack.freebsd import pf, pf_host
 from beastack.freebsd.pf_rules import render
 from beastack.neutron.firewall.port import Plan, pairs, plan
-from beastack.neutron.firewall.translate import Unsupported, label, table, translate
+from beastack.neutron.firewall.translate import Unsupported, table, translate
 
 TAP = "tap12345678-90"
 SG = "11111111-2222-3333-4444-555555555555"
@@ -52,7 +52,7 @@ DEFAULT = [*EGRESS, sg_rule(remote_group_id=SG), sg_rule(remote_group_id=SG, eth
 
 def text(rule: dict[str, Any]) -> str:
     """A rule's text without its label and interface."""
-    return render(translate(rule, TAP), "X").partition(" label")[0]
+    return render(translate(rule, TAP), "X").partition(" label")[0].removesuffix(" allow-opts")
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,8 @@ def text(rule: dict[str, Any]) -> str:
             "pass out quick on X inet6 proto 58 from 2001:db8::/32 to any icmp6-type 128 keep state (if-bound)",
         ),
         (sg_rule(protocol="icmp", ethertype="IPv6"), "pass out quick on X inet6 proto 58 all keep state (if-bound)"),
+        (sg_rule(protocol="0"), "pass out quick on X inet all flags S/SA keep state (if-bound)"),
+        (sg_rule(protocol="ip"), "pass out quick on X inet all flags S/SA keep state (if-bound)"),
         (sg_rule(protocol="vrrp"), "pass out quick on X inet proto 112 all keep state (if-bound)"),
         (sg_rule(protocol="47"), "pass out quick on X inet proto 47 all keep state (if-bound)"),
         (
@@ -113,7 +115,6 @@ def test_golden(rule: dict[str, Any], expected: str) -> None:
     "change",
     [
         {"protocol": "foo"},
-        {"protocol": "0"},
         {"protocol": "256"},
         {"protocol": "-1"},
         {"protocol": "gre", "port_range_min": 1, "port_range_max": 2},
@@ -148,9 +149,12 @@ def test_what_is_not_understood_allows_nothing(change: dict[str, Any]) -> None:
 
 def test_labels_say_group_and_rule() -> None:
     one, two = sg_rule(protocol="tcp"), sg_rule(protocol="udp")
-    assert label(one, TAP).startswith(f"{TAP}/{SG}/")
-    assert len(label(one, TAP)) <= 63
-    assert label(one, TAP) == label(dict(reversed(list(one.items()))), TAP) != label(two, TAP)
+    name = translate(one, TAP).label
+    assert name.startswith(f"{TAP}/{SG}/")
+    assert len(name) <= 63
+    assert name == translate(dict(reversed(list(one.items()))), TAP).label != translate(two, TAP).label
+    # in other words
+    assert name == translate({**one, "protocol": "6", "source_ip_prefix": "0.0.0.0/0"}, TAP).label
 
 
 def test_tables_fit_pf() -> None:
@@ -286,7 +290,9 @@ def test_address_pairs() -> None:
 
 def test_without_port_security_everything_passes() -> None:
     made = plan(port(port_security_enabled=False), {})
-    assert [render(r, "X") for r in made.rules] == [f'pass quick on X all flags any no state label "{TAP}/open"']
+    assert [render(r, "X") for r in made.rules] == [
+        f'pass quick on X all flags any no state allow-opts label "{TAP}/open"'
+    ]
     wall = Wall(made)
     assert wall.sends(icmp6("fe80::99", "ff02::1", 134))
     assert wall.receives(tcp("192.0.2.2", "10.0.0.5", 22))
