@@ -82,9 +82,16 @@ def finish(host: Host, made: str, name: str) -> None:
     """Give a new interface its name, or destroy it. Raises NameTooLong, InterfaceExists and others."""
     try:
         host.run(["ifconfig", made, "name", name])
-    except HostError:
+    except CommandFailed:
         with suppress(HostError):
             discard(host, made)
+        raise
+    except HostError:
+        # no answer: it has the one name or the other
+        with suppress(HostError):
+            here = find(host, made) or find(host, name)
+            if here is not None and GROUP in here.groups:
+                discard(host, here.name)
         raise
 
 

@@ -12,6 +12,7 @@ from beastack.freebsd.libxo import rows
 
 # Seconds: removing a jail ends its processes first.
 REMOVE_LIMIT = 30.0
+_PARAMETERS = ("vnet", "persist", "allow.raw_sockets")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
 
 
@@ -58,27 +59,18 @@ def ensure_vnet(host: Host, name: str) -> None:
     """
     check_name(name)
     found = list_jails(host).get(name)
-    if found is None:
-        # two callers may meet: the later one finds the jail
-        with suppress(JailExists):
-            host.run(
-                [
-                    "jail",
-                    "-c",
-                    f"name={name}",
-                    "path=/",
-                    f"host.hostname={name}",
-                    "vnet",
-                    "persist",
-                    "allow.raw_sockets",
-                ]
-            )
-    elif not found.vnet:
+    if found is not None and not found.vnet:
         raise UnexpectedOutput(["jls"], str(found), f"jail {name} with a network stack of its own")
+    mine = found is None
     try:
+        if mine:
+            try:
+                host.run(["jail", "-c", f"name={name}", "path=/", f"host.hostname={name}", *_PARAMETERS])
+            except JailExists:
+                mine = False  # two callers met: this is the later one
         host.jail(name).run(["ifconfig", "lo0", "127.0.0.1/8", "up"])
     except HostError:
-        if found is None:
+        if mine:
             with suppress(HostError):  # the first error is the one to tell
                 host.run(["jail", "-r", name], timeout=REMOVE_LIMIT)
         raise

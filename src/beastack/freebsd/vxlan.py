@@ -88,11 +88,11 @@ def ensure_vxlan(host: Host, name: str, spec: Spec, description: str, mtu: int) 
             host.run(["ifconfig", name, "mtu", str(mtu)])
         if not interface.is_up:
             host.run(["ifconfig", name, "up"])
-    now = clone.find(host, name)
-    if now is None or now.vxlan != spec.shown or "RUNNING" not in now.flags:
-        with suppress(HostError):  # the error that follows is the one to tell
-            clone.discard(host, name)
-        raise NotRunning(f"{name}: VNI {spec.vni} on {spec.local}:{spec.local_port} does not run; it was removed")
+        now = clone.find(host, name)
+        if now is None or now.vxlan != spec.shown or "RUNNING" not in now.flags:
+            with suppress(HostError):  # the error that follows is the one to tell
+                clone.discard(host, name)
+            raise NotRunning(f"{name}: VNI {spec.vni} on {spec.local}:{spec.local_port} does not run; it was removed")
 
 
 def add_entry(host: Host, name: str, mac: str, peer: str, port: int = PORT) -> None:

@@ -104,6 +104,20 @@ def test_the_first_error_is_told_when_undoing_fails_too() -> None:
         made(stuck, "tap", "tap1-x")
 
 
+def test_a_name_that_was_given_without_an_answer() -> None:
+    """The rename was carried out, and its answer was lost: what has the name now is what was half-made."""
+    shown = "tap1-x: flags=8802<BROADCAST> metric 0 mtu 1500\n\tgroups: tap beastack\n"
+    rename, gone = "ifconfig tap0 name tap1-x", ("ifconfig: interface tap0 does not exist\n", 1)
+    host = Hanging({"ifconfig tap0": gone, "ifconfig tap1-x": shown, "ifconfig tap1-x destroy": ""}, [rename])
+    with pytest.raises(CommandTimedOut):
+        clone.finish(host, "tap0", "tap1-x")
+    assert host.ran[-1] == "ifconfig tap1-x destroy"
+    others = Hanging({"ifconfig tap0": gone, "ifconfig tap1-x": shown.replace(" beastack", "")}, [rename])
+    with pytest.raises(CommandTimedOut):
+        clone.finish(others, "tap0", "tap1-x")
+    assert "ifconfig tap1-x destroy" not in others.ran
+
+
 class Leaving(FakeHost):
     """A create that prints a name and fails: recorded in 01 (`tap1`)."""
 
@@ -182,7 +196,7 @@ def test_a_host_that_goes_away_at_any_step(at: int) -> None:
     answers: dict[str, str | tuple[str, int]] = {
         steps[0]: GONE, CREATE: "tap0\n", steps[2]: "tap1-x\n", steps[3]: "", "ifconfig -g beastack": "",
         "ifconfig tap1-x destroy": "",
-        "ifconfig tap0 destroy": "",
+        "ifconfig tap0 destroy": "", "ifconfig tap0": shown.replace("tap1-x", "tap0"),
     }  # fmt: skip
     with pytest.raises(HostError):
         made(Dying(answers, [steps[at]]), "tap", "tap1-x")
