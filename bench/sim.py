@@ -4,26 +4,31 @@
 
 Two vnet jails on one bridge of one simulated host, pf in force on both ports, as the firewall driver loads it: bulk
 TCP, and round trips; the same after 100 more ports with anchors of 20 rules; and how long a program takes, from its
-start to its end, entering the host included. A second host is its own machine of this kind: see --hosts. Root.
+start to its end, entering the host included. Then the same between two hosts, whose bridges a vxlan(4) joins: there
+every segment is a datagram of its own, and each passes the engine twice on either host. Root.
 """
 
 import argparse
+import os
 import re
 import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from tests.host.lab import Guest, Lab, sweep
-from tests.host.targets import SimHost, simulated
+from tests.host.targets import SimHost, sim, simulated
 
-from beastack.freebsd import ifnet, pf, pf_host
+from beastack.freebsd import ifnet, pf, pf_host, vxlan
 from beastack.freebsd.pf_rules import ICMP, TCP, Rule
 
 from .machine import described, table
 
 PORT = 5001
+# inside the tunnel: 50 bytes less than outside
+MTU = 1450
 GOALS = {"bulk": "2 Gbit/s", "round trip": "0.5 ms", "ifconfig": "30 ms"}
 EGRESS = Rule("pass", "egress", "in", 4, stateful=True)
 INGRESS = [Rule("pass", f"tcp{n}", "out", 4, TCP, f"10.{n}.0.0/16", stateful=True) for n in range(18)]
@@ -134,6 +139,48 @@ def measure(host: SimHost, seconds: float, rounds: int) -> dict[str, tuple[float
     return {name: (values[0], values[1]) for name, values in found.items()}
 
 
+def between(hosts: tuple[SimHost, SimHost], seconds: float, rounds: int) -> dict[str, float]:
+    """Two hosts, a guest on each, pf on both ports, and a tunnel between the bridges."""
+    with ExitStack() as stack:
+        guests = []
+        for number, host in enumerate(hosts, 1):
+            lab = Lab(host, "/tmp")  # noqa: S108 - nothing is put there
+            stack.callback(sweep, host)
+            stack.callback(lab.close)
+            ifnet.add_address(host, "em0", f"192.168.50.{number}/24")
+            ifnet.set_up(host, "em0")
+            bridge = lab.bridge()
+            guest = lab.guest(number, bridge)
+            ifnet.set_mtu(guest.host, guest.nic, MTU)
+            spec = vxlan.Spec(7, f"192.168.50.{number}", f"192.168.50.{3 - number}")
+            vxlan.ensure_vxlan(host, "bscvx0", spec, "beastack:conformance:bench", 1500)
+            lab.later(lambda host=host: ifnet.destroy(host, "bscvx0"))  # type: ignore[misc]
+            ifnet.attach_member(host, bridge, "bscvx0")
+            host.run(["kldload", "-n", "pf"])
+            pf_host.prepare(host)
+            _open(host, guest)
+            # what is ours and has no rules of its own is blocked
+            pf.load_rules(host, "bscvx0", [Rule("pass", "tunnel-in", "in", 4), Rule("pass", "tunnel-out", "out", 4)])
+            guests.append(guest)
+        one, two = guests
+        one.reaches(two.address)
+        return {
+            "bulk TCP (Gbit/s)": statistics.median(bulk(one, two, seconds) for _ in range(rounds)),
+            "round trip (ms)": round_trip(one, two),
+        }
+
+
+@contextmanager
+def network() -> Iterator[str]:
+    """A network for two hosts, which no other run has."""
+    name = f"bsb{os.getpid() % 100000}"
+    sim("net", "up", "--name", name, "--address", "198.18.250.1/24")
+    try:
+        yield name
+    finally:
+        sim("net", "down", "--name", name)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0)
@@ -141,9 +188,12 @@ def main() -> None:
     given = parser.parse_args()
     with simulated("bench") as host:
         found = measure(host, given.seconds, given.rounds)
+    with network() as name, simulated("bench1", [f"em0={name}"]) as a, simulated("bench2", [f"em0={name}"]) as b:
+        far = between((a, b), given.seconds, given.rounds)
     print(described(), "\n")
     rows = [[name, f"{alone:.2f}", f"{crowded:.2f}"] for name, (alone, crowded) in found.items()]
-    print(table(["simulated host", "2 guests", "and 200 interfaces, 100 anchors"], rows))
+    print(table(["simulated host", "2 guests", "and 200 interfaces, 100 anchors"], rows), "\n")
+    print(table(["two simulated hosts, vxlan, pf on both ports", ""], [[k, f"{v:.2f}"] for k, v in far.items()]))
 
 
 if __name__ == "__main__":

@@ -71,11 +71,11 @@ def sim(*arguments: str) -> str:
 
 
 @contextmanager
-def simulated(name: str = "conformance") -> Iterator[SimHost]:
-    """A host of our own, without networks, that is gone afterwards."""
+def simulated(name: str = "conformance", nics: Sequence[str] = ()) -> Iterator[SimHost]:
+    """A host of our own, without networks unless some are named (NAME=BRIDGE), that is gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="bsc-"))
     try:
-        sim("host", "start", "--dir", str(directory), "--name", name)
+        sim("host", "start", "--dir", str(directory), "--name", name, *(word for n in nics for word in ("--nic", n)))
         try:
             yield running(directory)
         finally:

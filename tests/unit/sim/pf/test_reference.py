@@ -1,12 +1,14 @@
-"""pf against a slow and obvious evaluator of its own: rules are looked at one by one, states are a plain list."""
+"""pf against a slow and obvious evaluator of its own, written from pf.conf(5): rules are looked at one by one, states
+are a plain list. Translations have one of their own: test_translation.py.
+"""
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.sim.pf.frames import SYN, icmp, tcp, udp
+from tests.unit.sim.pf.frames import SYN, icmp, icmp_error, ip, tcp, udp, udp_payload
 
 from beastack.sim.pf import Pf
 
@@ -14,6 +16,8 @@ ADDRESSES = ["10.0.0.1", "10.0.0.2", "10.0.1.1", "2001:db8::1", "2001:db8::2"]
 NETWORKS = [*ADDRESSES, "10.0.0.0/24", "10.0.0.0/8", "2001:db8::/64"]
 INTERFACES = ["tap1", "tap2"]
 TABLES = {"t1": ["10.0.0.0/24", "!10.0.0.2"], "t2": ["2001:db8::1", "10.0.1.1"]}
+# what the anchor `a` has of its own: a table is looked up in the rule's anchor, then in main
+OWN_TABLES = {"t1": ["10.0.0.2", "10.0.1.1"]}
 PORTS = [22, 53, 80, 1000]
 
 
@@ -32,6 +36,10 @@ class Spec:
     port: str = ""
     if_bound: bool = True
     state: bool = True
+    anchor: str = ""
+    label: str = ""
+    # packets coming in and going out, as `-s labels` tells them
+    counted: dict[str, int] = field(default_factory=lambda: {"in": 0, "out": 0})
 
     def text(self) -> str:
         words = [self.action, self.direction, "quick" if self.quick else ""]
@@ -42,6 +50,7 @@ class Spec:
         words.append(f"port {self.port}" if self.port else "")
         if self.action == "pass":
             words.append(f"keep state ({'if-bound' if self.if_bound else 'floating'})" if self.state else "no state")
+        words.append(f'label "{self.label}"' if self.label else "")
         return " ".join(word for word in words if word)
 
     def matches(self, ifname: str, direction: str, packet: "Sent") -> bool:
@@ -53,9 +62,10 @@ class Spec:
             self.direction in ("", direction)
             and (not self.interfaces or listed != self.negated_interface)
             and self.proto in ("", packet.proto)
-            and inside(packet.source, self.source)
-            and inside(packet.target, self.target)
-            and (not self.port or port_in(packet.dport, self.port))
+            and inside(packet.source, self.source, self.anchor)
+            and inside(packet.target, self.target, self.anchor)
+            # a fragment that is not put together has no ports
+            and (not self.port or (not packet.piece and port_in(packet.dport, self.port)))
         )
 
 
@@ -66,8 +76,15 @@ class Sent:
     target: str
     sport: int
     dport: int
+    piece: bool = False
+    about: "Sent | None" = None
 
     def frame(self) -> bytes:
+        if self.about is not None:
+            kind, code = (1, 4) if ":" in self.source else (3, 1)
+            return icmp_error(self.source, self.target, kind, code, self.about.frame())
+        if self.piece:
+            return ip(self.source, self.target, 17, udp_payload(self.sport, self.dport), more=1)
         if self.proto == "tcp":
             return tcp(self.source, self.sport, self.target, self.dport, SYN)
         if self.proto == "udp":
@@ -78,16 +95,18 @@ class Sent:
         return Sent(self.proto, self.target, self.source, self.dport, self.sport)
 
 
-def inside(address: str, wanted: str) -> bool:
+def inside(address: str, wanted: str, anchor: str) -> bool:
     if wanted == "any":
         return True
     if wanted.startswith("! "):
-        return not inside(address, wanted[2:])
+        return not inside(address, wanted[2:], anchor)
     one = ipaddress.ip_address(address)
     if wanted.startswith("<"):
+        name = wanted[1:-1]
+        members = OWN_TABLES[name] if anchor == "a" and name in OWN_TABLES else TABLES[name]
         hits = [
             (ipaddress.ip_network(member.lstrip("!")).prefixlen, not member.startswith("!"))
-            for member in TABLES[wanted[1:-1]]
+            for member in members
             if one in ipaddress.ip_network(member.lstrip("!"))
         ]
         return bool(hits) and max(hits)[1]
@@ -106,11 +125,22 @@ def port_in(port: int, wanted: str) -> bool:
 class Reference:
     def __init__(self, before: list[Spec], anchors: dict[str, list[Spec]], after: list[Spec]) -> None:
         self.rules = [*before, *(rule for name in sorted(anchors) for rule in anchors[name]), *after]
-        self.states: list[tuple[str | None, str, Sent]] = []
+        self.states: list[tuple[str | None, str, Sent, Spec]] = []
+        for name, rules in anchors.items():
+            for rule in rules:
+                rule.anchor = name
+        for number, rule in enumerate(self.rules):
+            rule.label = f"r{number}"
 
     def filter(self, ifname: str, direction: str, packet: Sent) -> bool:
-        for bound, made, first in self.states:
-            if bound in (None, ifname) and packet == (first if made == direction else first.backwards()):
+        # an ICMP error goes the other way than the packet that it is about
+        known, way = packet, direction
+        if packet.about is not None:
+            known, way = packet.about, "out" if direction == "in" else "in"
+        for bound, made, first, rule in self.states:
+            same = known == (first if made == way else first.backwards())
+            if bound in (None, ifname) and same and not packet.piece:
+                rule.counted[direction] += 1
                 return True
         decided: Spec | None = None
         for rule in self.rules:
@@ -120,8 +150,9 @@ class Reference:
                     break
         if decided is None:
             return True
-        if decided.action == "pass" and decided.state:
-            self.states.append((ifname if decided.if_bound else None, direction, packet))
+        decided.counted[direction] += 1
+        if decided.action == "pass" and decided.state and packet.about is None and not packet.piece:
+            self.states.append((ifname if decided.if_bound else None, direction, packet, decided))
         return decided.action == "pass"
 
 
@@ -190,21 +221,40 @@ def test_same_verdicts(
     def load(anchor: list[str], lines: list[str]) -> None:
         option = "" if optimize else "set ruleset-optimization none\n"
         result = pf.pfctl([*anchor, "-f", "-"], option + "".join(line + "\n" for line in lines), 0.0)
-        assert result == ("", "", 0), (result, lines)
+        assert result.rc == 0 and not result.out, (result, lines)
+        assert not result.err or "already defined in anchor" in result.err
 
     tables = [f"table <{name}> persist {{ {' '.join(members)} }}" for name, members in TABLES.items()]
     load([], [*tables, *(rule.text() for rule in before), 'anchor "x/*"', *(rule.text() for rule in after)])
     for name, rules in anchors.items():
-        load(["-a", f"x/{name}"], [rule.text() for rule in rules])
+        own = [f"table <{t}> persist {{ {' '.join(m)} }}" for t, m in OWN_TABLES.items()] if name == "a" else []
+        load(["-a", f"x/{name}"], [*own, *(rule.text() for rule in rules)])
     pf.pfctl(["-e"], "", 0.0)
     asked: list[tuple[str, str, Sent]] = []
     for ifname, direction, packet in traffic:
         asked.append((ifname, direction, packet))
+        back = "out" if direction == "in" else "in"
         if packet.proto not in ("icmp", "icmp6"):
-            asked.append((ifname, "out" if direction == "in" else "in", packet.backwards()))
+            asked.append((ifname, back, packet.backwards()))
+        # somebody on the way says that the packet did not arrive; and one who was not asked says so of another
+        kind = "icmp6" if ":" in packet.source else "icmp"
+        for about, way in ((packet, back), (packet, direction), (packet.backwards(), direction)):
+            asked.append((ifname, way, Sent(kind, packet.target, about.source, 0, 0, about=about)))
+        if packet.proto == "udp" and kind == "icmp":
+            asked.append((ifname, direction, replace(packet, piece=True)))
     for at, (ifname, direction, packet) in enumerate(asked):
         verdict = pf.filter(ifname, direction, packet.frame(), 1.0)
         assert verdict == reference.filter(ifname, direction, packet), (at, asked[at])
+    if not optimize:  # pfctl joins rules otherwise
+        shown = {rule.label: [0, 0] for rule in reference.rules}
+        for name in ("", *anchors):
+            said = pf.pfctl([*(["-a", f"x/{name}"] if name else []), "-s", "labels"], "", 1.0).out
+            for line in said.splitlines():
+                label, _evaluations, counted, _bytes, came, _in_bytes, went, *_more = line.split()
+                assert int(counted) == int(came) + int(went)
+                # a rule for several interfaces became several
+                shown[label] = [shown[label][0] + int(came), shown[label][1] + int(went)]
+        assert shown == {rule.label: [rule.counted["in"], rule.counted["out"]] for rule in reference.rules}
 
 
 @settings(max_examples=150, deadline=None)
