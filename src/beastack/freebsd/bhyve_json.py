@@ -2,7 +2,8 @@
 
 The text may come from a process with fewer rights than its reader, so nothing is guessed: every key is known
 and present, every value has exactly its type (true is no 1), no key stands twice, the text is small. What
-passes is checked again by the dataclasses of `bhyve.py`. Version 1, which guests that were started by an older
+passes is checked again by the dataclasses of `bhyve.py` (bhyve(8)).
+Version 1, which guests that were started by an older
 Beastack have, knows neither further consoles nor channels, and a frame buffer on TCP only; version 2 knows no slots of
 disks, passed through devices, pins and limits. Standard library only.
 """

@@ -1,4 +1,4 @@
-"""The parts of a bhyve machine, each checked when it is made: disks, nics, consoles, firmware, processors.
+"""The parts of a bhyve(8) machine, each checked when it is made: disks, nics, consoles, firmware, processors.
 
 A value that bhyve would split at a comma, take for another option or only refuse at run time (a regular file or a unix
 socket as com1 ends in exit 4) cannot be expressed. Standard library only (see bhyve.py).
@@ -26,6 +26,7 @@ class BadMachine(ValueError):
 
 
 def require(good: bool, text: str) -> None:
+    """Raises BadMachine with this text unless ``good``."""
     if not good:
         raise BadMachine(text)
 

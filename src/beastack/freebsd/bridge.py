@@ -80,7 +80,7 @@ def _member(bridge: Interface, member: str) -> Member:
 
 def limit_addresses(host: Host, bridge: str, member: str, most: int) -> None:
     """At most ``most`` addresses behind this member, 0 for no limit. With a static address and ``most`` 1 no other
-    source MAC passes (06); forged ARP does all the same: that is the guard's work.
+    source MAC passes (06); forged ARP does all the same: that is the guard's work. Raises NotAMember, ValueError.
     """
     if most < 0:
         raise ValueError(f"a limit of {most} addresses")

@@ -23,7 +23,7 @@ class StillRunning(HostError):
 
 
 def command_line(host: Host, pid: int) -> str | None:
-    """A process's command line, or None when there is no such process."""
+    """A process's command line, or None when there is no such process. Raises UnexpectedOutput."""
     done = host.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], check=False)
     text = done.out.strip()
     if done.rc == 1 and not text and not done.err.strip():

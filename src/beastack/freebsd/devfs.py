@@ -80,6 +80,7 @@ def ensure_ruleset(host: Host, ruleset: int, shown: Sequence[Unhide]) -> bool:
     """Make the ruleset hide everything but ``shown``; True when it had to be loaded.
 
     It counts for file systems that are mounted with it afterwards, and for others when it is applied (`apply`).
+    Raises RulesDiffer, ValueError for a number that is not ours.
     """
     wanted = [HIDE_ALL, *(rule.text() for rule in shown)]
     if read_ruleset(host, ruleset) == wanted:

@@ -2,6 +2,7 @@
 
 Every error carries enough to act on: the command, its exit status and its own words. The positional arguments are
 plain data, so that an error crosses the privilege boundary (msgpack) and is rebuilt on the other side as it was.
+Which words of which program mean what was seen in shared/freebsd/15.1; every failure recorded there has its type.
 """
 
 import re

@@ -56,7 +56,10 @@ def check_vlan(tag: int) -> int:
 
 
 def read_vlan(line: str) -> Vlan:
-    """`vlan: 100 vlanproto: 802.1q vlanpcp: 0 parent interface: epair0b`; a detached child has tag 0 and `<none>`."""
+    """`vlan: 100 vlanproto: 802.1q vlanpcp: 0 parent interface: epair0b`; a detached child has tag 0 and `<none>`.
+
+    Raises ValueError.
+    """
     match = _VLAN.fullmatch(line)
     if match is None or match[2] != "802.1q":
         raise ValueError("not a vlan line")
@@ -78,7 +81,10 @@ def _port(text: str) -> int:
 
 
 def read_vxlan(line: str) -> Vxlan:
-    """`vxlan vni 100 local 192.168.50.1:4789 group 239.1.1.1:4789`, IPv6 addresses in square brackets."""
+    """`vxlan vni 100 local 192.168.50.1:4789 group 239.1.1.1:4789`, IPv6 addresses in square brackets.
+
+    Raises ValueError.
+    """
     match = _VXLAN.fullmatch(line)
     if match is None or int(match[1]) > MAX_VNI:
         raise ValueError("not a vxlan line")
@@ -89,7 +95,7 @@ def read_vxlan(line: str) -> Vxlan:
 
 
 def read_tunnel(line: str) -> Tunnel:
-    """`tunnel inet 192.168.50.1 --> 192.168.50.2`."""
+    """`tunnel inet 192.168.50.1 --> 192.168.50.2`. Raises ValueError."""
     match = _TUNNEL.fullmatch(line)
     if match is None:
         raise ValueError("not a tunnel line")
@@ -97,7 +103,7 @@ def read_tunnel(line: str) -> Tunnel:
 
 
 def read_vlan_set(text: str) -> frozenset[int]:
-    """`10,20-22` as numbers."""
+    """`10,20-22` as numbers. Raises ValueError."""
     found: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part)

@@ -11,7 +11,7 @@ def ensure_loaded(host: Host, names: tuple[str, ...]) -> None:
 
 
 def is_loaded(host: Host, name: str) -> bool:
-    """Whether the kernel has this module (`kldstat -q -m`: its name inside, not its file's)."""
+    """Whether the kernel has this module (`kldstat -q -m`: its name inside, not its file's). Raises CommandFailed."""
     done = host.run(["kldstat", "-q", "-m", name], check=False)
     if done.rc > 1 or done.err.strip():
         raise failure(done.argv, done.rc, done.out, done.err)

@@ -50,7 +50,7 @@ def _rows(value: object, argv: Sequence[str], what: str) -> list[Row]:
 
 
 def rows(text: str, argv: Sequence[str], *path: str) -> list[Row]:
-    """The list at ``path`` (names of objects, the last one of the list)."""
+    """The list at ``path`` (names of objects, the last one of the list). Raises UnexpectedOutput."""
     try:
         value: object = json.loads(text)
     except (ValueError, RecursionError) as e:

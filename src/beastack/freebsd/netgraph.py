@@ -122,7 +122,7 @@ def clear_guard(host: Host, interface: str) -> None:
 
 
 def list_guards(host: Host) -> list[str]:
-    """Interfaces that have a whole guard (`ngctl list`)."""
+    """Interfaces that have a whole guard (`ngctl list`). Raises UnexpectedOutput."""
     done = host.run(["ngctl", "list"])
     lines = done.out.splitlines()
     if not lines or not lines[0].startswith("There are "):

@@ -70,6 +70,7 @@ def load_rules(host: Host, interface: str, rules: Sequence[Rule]) -> None:
 
     pf replaces an anchor's rules in one step and keeps the old ones when it refuses the new. Whatever goes wrong, the
     port is closed and the error raised: its old rules are not what was asked for either.
+    Raises RulesDiffer, RulesRefused.
     """
     wanted = [*rules, block_all(interface)]
     before = _before(host, interface)
@@ -149,7 +150,7 @@ def unload(host: Host, interface: str) -> None:
 
 
 def list_anchors(host: Host) -> list[str]:
-    """Interfaces that have an anchor of ours."""
+    """Interfaces that have an anchor of ours. Raises UnexpectedOutput."""
     done = _listing(host, ["pfctl", "-a", ANCHOR, "-s", "Anchors"], _NO_ANCHOR)
     if done is None:
         return []
@@ -188,6 +189,7 @@ def replace_table(host: Host, name: str, members: Collection[str]) -> list[str]:
     """Make ``members`` (addresses and networks) the table's, in one step; made when there is none.
 
     Returns the members that went: the states that they were allowed are still there.
+    Raises TableDiffers, ValueError for what is no address.
     """
     before = _networks(read_table(host, name) or [])
     wanted = sorted({str(network) for network in _networks(members)})
@@ -222,7 +224,7 @@ def change_table(host: Host, name: str, come: Collection[str], go: Collection[st
 
 
 def drop_table(host: Host, name: str) -> None:
-    """Remove a table; gone is fine."""
+    """Remove a table; gone is fine. Raises CommandFailed."""
     done = host.run(["pfctl", "-q", "-t", name, "-T", "kill"], check=False)
     if done.rc and read_table(host, name) is not None:
         raise CommandFailed(done.argv, done.rc, done.out, done.err)

@@ -97,7 +97,7 @@ def _main(host: Host) -> bool:
 
 
 def enable(host: Host) -> bool:
-    """Switch pf on; True when it was off."""
+    """Switch pf on; True when it was off. Raises UnexpectedOutput when it stays off."""
     if _enabled(host):
         return False
     done = host.run(["pfctl", "-e"], check=False)

@@ -64,7 +64,7 @@ class UnknownName(ValueError):
 
 
 def protocol(text: str) -> int:
-    """A protocol's number."""
+    """A protocol's number. Raises UnknownName."""
     if text.isdecimal():
         return int(text)
     known = _PROTOCOLS.get(text)
@@ -77,7 +77,7 @@ def protocol(text: str) -> int:
 
 
 def port(text: str) -> int:
-    """A port's number."""
+    """A port's number. Raises UnknownName."""
     if text.isdecimal():
         return int(text)
     known = _SERVICES.get(text)
@@ -90,7 +90,7 @@ def port(text: str) -> int:
 
 
 def icmp_type(text: str, family: int) -> int:
-    """An ICMP (family 4) or ICMPv6 (6) type's number."""
+    """An ICMP (family 4) or ICMPv6 (6) type's number. Raises UnknownName."""
     if text.isdecimal():
         return int(text)
     known = (_ICMP6 if family == 6 else _ICMP).get(text)
@@ -100,7 +100,7 @@ def icmp_type(text: str, family: int) -> int:
 
 
 def icmp_code(text: str, kind: int, family: int) -> int:
-    """The number of a code of ICMP type ``kind``."""
+    """The number of a code of ICMP type ``kind``. Raises UnknownName."""
     if text.isdecimal():
         return int(text)
     names = _CODES[family].get(kind, ())

@@ -190,7 +190,7 @@ def load(host: Host, router: Router) -> bool:
     """Make the router's rules those in force in its jail; False when they were already.
 
     pf changes them in one step and states live on, but for those of outer addresses whose translation is no more.
-    Whatever goes wrong, the router passes nothing afterwards, and the error is raised.
+    Whatever goes wrong, the router passes nothing afterwards, and the error is raised. Raises RulesDiffer, BadRule.
     """
     wanted = rules(router)
     try:

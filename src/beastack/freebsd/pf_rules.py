@@ -120,7 +120,7 @@ def _number(value: object, low: int, high: int, what: str) -> None:
 
 
 def address(text: str) -> str:
-    """An address or network as pf prints it: no host bits, no length of a single one, "" for any."""
+    """An address or network as pf prints it: no host bits, no length of a single one, "" for any. Raises BadRule."""
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as e:

@@ -87,7 +87,7 @@ def read_states(host: Host, interfaces: Collection[str]) -> list[State]:
 
 
 def in_table(host: Host, table: str, address: str) -> bool:
-    """Whether pf finds an address in a table; a table that is not there holds none."""
+    """Whether pf finds an address in a table; a table that is not there holds none. Raises CommandFailed."""
     argv = ["pfctl", "-t", table, "-T", "test", address]
     done = host.run(argv, check=False)
     if " addresses match." in done.err + done.out:

@@ -1,4 +1,7 @@
-"""Which FreeBSD this is. Decide by what a host can do, not by this; it is for messages and for known defects."""
+"""Which FreeBSD this is (kern.osreldate, uname(1) -U).
+
+Decide by what a host can do, not by this; it is for messages and for known defects.
+"""
 
 from dataclasses import dataclass
 

@@ -58,7 +58,10 @@ def sockaddr(address: str, port: int) -> bytes:
 
 
 def entry(mac: str, address: str | None = None, port: int = 4789) -> bytes:
-    """struct ifvxlancmd for one entry; without an address, to remove it (the kernel looks at the MAC only)."""
+    """struct ifvxlancmd for one entry; without an address, to remove it (the kernel looks at the MAC only).
+
+    Raises BadEntry.
+    """
     if _MAC.fullmatch(mac) is None or int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
         raise BadEntry(f"{mac!r} is no station's MAC address")
     raw = bytes.fromhex(mac.replace(":", ""))
@@ -67,7 +70,7 @@ def entry(mac: str, address: str | None = None, port: int = 4789) -> bytes:
 
 
 def request(interface: str, command: int, length: int, pointer: int) -> bytes:
-    """struct ifdrv."""
+    """struct ifdrv. Raises BadEntry."""
     name = interface.encode()
     if not 0 < len(name) < NAME_BYTES or b"\0" in name:
         raise BadEntry(f"interface name {interface!r}")

@@ -61,7 +61,7 @@ class Space:
 
 
 def fields(text: str, argv: Sequence[str], count: int) -> list[list[str]]:
-    """Lines of exactly ``count`` fields, none of them empty."""
+    """Lines of exactly ``count`` fields, none of them empty. Raises UnexpectedOutput."""
     found = []
     # not splitlines(): a property's value may hold what Unicode takes for the end of a line
     for line in text.split("\n"):
@@ -83,7 +83,7 @@ def _number(text: str, argv: Sequence[str]) -> int:
 
 
 def parse_datasets(text: str, argv: tuple[str, ...] = ("zfs", "list")) -> dict[str, Dataset]:
-    """``zfs list -Hp -o name,type,used,refer,volsize,origin`` by name."""
+    """``zfs list -Hp -o name,type,used,refer,volsize,origin`` by name. Raises UnexpectedOutput."""
     found = {}
     for name, kind, used, referenced, volsize, origin in fields(text, argv, 6):
         if kind not in KINDS or (kind != "snapshot" and (kind == "volume") == (volsize == "-")):
@@ -100,7 +100,10 @@ def parse_datasets(text: str, argv: tuple[str, ...] = ("zfs", "list")) -> dict[s
 
 
 def parse_snapshots(text: str, argv: tuple[str, ...] = ("zfs", "list")) -> dict[str, Snapshot]:
-    """``zfs list -Hp -t snapshot -o name,used,clones`` by name; no clones are an empty field or ``-``."""
+    """``zfs list -Hp -t snapshot -o name,used,clones`` by name; no clones are an empty field or ``-``.
+
+    Raises UnexpectedOutput.
+    """
     found = {}
     for line in text.split("\n"):
         if not line:

@@ -1,4 +1,6 @@
-"""Carrying out what ``confinement`` decides: make a context's jail, or become the service's user."""
+"""Carrying out what ``confinement`` decides: make a context's jail (jail(8), mount_nullfs(8), devfs(8)), or become the
+service's user (setuid(2)).
+"""
 
 import fcntl
 import os

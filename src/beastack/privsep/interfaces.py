@@ -1,4 +1,4 @@
-"""Entry points for bridges and taps."""
+"""Entry points for bridges and taps (ifconfig(8)): those of our names and marks, and the configured network cards."""
 
 from oslo_config import cfg
 

@@ -1,5 +1,5 @@
 """Whether a file of the privileged side's is its own: nobody but root (or the user that the helper runs as) may have
-written it, or may put another one in its place.
+written it, or may put another one in its place (lstat(2), chmod(2) about sticky folders).
 """
 
 import os
