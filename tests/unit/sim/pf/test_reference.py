@@ -234,11 +234,13 @@ def test_same_verdicts(
     for ifname, direction, packet in traffic:
         asked.append((ifname, direction, packet))
         back = "out" if direction == "in" else "in"
-        if packet.proto not in ("icmp", "icmp6"):
+        abouts = [(packet, back), (packet, direction)]
+        if packet.proto not in ("icmp", "icmp6"):  # the answer to an echo request is another message
             asked.append((ifname, back, packet.backwards()))
+            abouts.append((packet.backwards(), direction))
         # somebody on the way says that the packet did not arrive; and one who was not asked says so of another
         kind = "icmp6" if ":" in packet.source else "icmp"
-        for about, way in ((packet, back), (packet, direction), (packet.backwards(), direction)):
+        for about, way in abouts:
             asked.append((ifname, way, Sent(kind, packet.target, about.source, 0, 0, about=about)))
         if packet.proto == "udp" and kind == "icmp":
             asked.append((ifname, direction, replace(packet, piece=True)))
