@@ -57,7 +57,7 @@ class Assembler:
         return f".{self._made}"
 
     def label(self, name: str) -> None:
-        """The next instruction is called ``name``."""
+        """The next instruction is called ``name``. Raises BadProgram when another one is."""
         if name in self._labels:
             raise BadProgram(f"label {name} is there twice")
         self._labels[name] = len(self._lines)

@@ -62,7 +62,9 @@ class LocalHost:
         timeout: float = DEFAULT_LIMIT,
         check: bool = True,
     ) -> Completed:
-        """See Host.run. The command gets the C locale and a session of its own, which is killed as a whole."""
+        """See Host.run, also for what it raises. The command gets the C locale and a session of its own, which is
+        killed as a whole.
+        """
         args = list(argv)
         try:
             child = subprocess.Popen(

@@ -19,14 +19,14 @@ class Row:
         return UnexpectedOutput(self._argv, repr(self._values), f"{key!r} as {what}")
 
     def text(self, key: str) -> str:
-        """A word."""
+        """A word. Raises UnexpectedOutput."""
         value = self._values.get(key)
         if not isinstance(value, str):
             raise self._fail(key, "text")
         return value
 
     def number(self, key: str) -> int:
-        """A whole number, quoted or not."""
+        """A whole number, quoted or not. Raises UnexpectedOutput."""
         value = self._values.get(key)
         if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
             return int(value)

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from tests.unit.freebsd.recorded import everything
 from tests.unit.freebsd.simulated import SimulatedHost
 from tests.unit.freebsd.test_bhyve import SEEN, SMALL
+from tests.unit.freebsd.test_pf_states import LISTING
+from tests.unit.freebsd.test_pf_states import TAP as STATES_OF
 
 import beastack.freebsd
 from beastack.freebsd import (
@@ -50,11 +53,13 @@ UNRECORDED = [
     "cputime=3\nmemoryuse=4096\n",
     "Neighbor                             Linklayer Address  Netif Expire    1s 5s\n"
     "2001:db8:5::2                        fa:16:3e:00:00:02    epair0b 23h59m58s S R\n",
+    LISTING,
     # of 04 our reader knows none: every rule of ours is quick, on one interface, and labelled
     "".join(f"{render(rule, 'tap1-x')}\n" for rule in (RULE, block_all("tap1-x"))),
 ]
 OUTPUTS = sorted({step.output for step in everything() if step.output}) + UNRECORDED
 SLOW = 2000
+NEEDED: dict[str, Any] = {"argv": ["pfctl"], "wanted": [STATES_OF]}
 
 
 def found_readers() -> dict[str, Callable[[str], Any]]:
@@ -63,8 +68,11 @@ def found_readers() -> dict[str, Callable[[str], Any]]:
     for module in pkgutil.iter_modules(beastack.freebsd.__path__):
         loaded = importlib.import_module(f"beastack.freebsd.{module.name}")
         for name, function in inspect.getmembers(loaded, inspect.isfunction):
-            if name.startswith("parse") and function.__module__ == loaded.__name__:
-                found[f"{module.name}.{name}"] = function
+            if not name.startswith("parse") or function.__module__ != loaded.__name__:
+                continue
+            # what a reader needs besides the text, by the parameter's name
+            needed = [p.name for p in list(inspect.signature(function).parameters.values())[1:] if p.default is p.empty]
+            found[f"{module.name}.{name}"] = partial(function, **{need: NEEDED[need] for need in needed})
     return found
 
 
