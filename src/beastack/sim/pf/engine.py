@@ -215,8 +215,8 @@ class Pf:
         stateful = packet.stateful and (rule.state != "no" or translator is not None)
         if stateful:
             state = self.states.make(packet, rule, ifname, direction, now, came)
-            if state is None:
-                return self.status.drop("state-limit"), None
+            if isinstance(state, str):
+                return self.status.drop(state), None
             state.translator = translator
             if translator is not None and translator is not rule:
                 translator.count(direction, packet.length, now)

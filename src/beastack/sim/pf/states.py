@@ -225,23 +225,28 @@ class States:
 
     def make(
         self, packet: Packet, rule: Rule, ifname: str, direction: str, now: float, came: Flow | None = None
-    ) -> State | None:
-        """A new state; None when a limit is reached. `came`: the packet's ends before they were translated."""
+    ) -> State | str:
+        """A new state, or why there is none: a limit, or a live state with the same ends, which only a translation can
+        bring about. `came`: the packet's ends before they were translated.
+        """
         if len(self._wire) >= self.limit or (rule.max_states and rule.states_now >= rule.max_states):
-            return None
+            return "state-limit"
         inbound, after = direction == "in", flow_of(packet)
         bound = ifname if rule.if_bound else "all"
         keys = [key_of(bound, packet.proto, flow, inbound) for flow in (came or after, after)]
         wire, stack = keys if inbound else keys[::-1]
+        for old in (self._wire.get(wire), self._stack.get(stack)):
+            if old is None or self._wire.get(old.wire) is not old:
+                continue
+            if old.expires > now and not old.finished:
+                return "state-insert"
+            self.remove(old)
         state = State(wire, stack, packet, rule, ifname, direction, now)
         packet.inner = None
         state.packets[0], state.bytes[0] = 1, packet.length
         state.expires = now + self._seconds(state)
         self._made += 1
         state.number = self._made
-        for old in (self._wire.get(wire), self._stack.get(stack)):
-            if old is not None and self._wire.get(old.wire) is old:
-                self.remove(old)
         self._wire[wire] = self._stack[stack] = state
         rule.states_now += 1
         rule.states_made += 1

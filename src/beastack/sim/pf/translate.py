@@ -158,7 +158,7 @@ class Translator:
         if packet.proto not in (TCP, UDP) and not query:
             return flow  # no ports to choose
         if "static-port" in rule.pool_options:
-            return flow
+            return None if taken(flow) else flow
         low, high = (1, 65535) if query else PROXY_PORTS
         if rule.pool_port is not None and not query:
             low = rule.pool_port.low
