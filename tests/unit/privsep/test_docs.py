@@ -102,3 +102,10 @@ def test_every_file_that_is_named_exists() -> None:
         assert (DOCS / path).is_file(), path
     for path in re.findall(r"`((?:src|tests)/[\w/.]+)`", TEXT):
         assert (DOCS.parent / path).exists(), path
+
+
+@pytest.mark.parametrize("service", ["nova", "neutron"])
+def test_the_entries_are_those_that_up_configures(service: str) -> None:
+    source = (DOCS.parent / "src" / "beastack" / "cloud" / "config" / f"{service}.py").read_text()
+    (entries,) = re.findall(r'"privsep_entries": "([^"]+)"', source)
+    assert f"privsep_entries = {entries}" in TEXT
