@@ -38,6 +38,13 @@ class Row:
         """Whether the row has this field."""
         return key in self._values
 
+    def below(self, key: str) -> "Row":
+        """The one object below."""
+        value = self._values.get(key)
+        if not isinstance(value, dict):
+            raise self._fail(key, "an object")
+        return Row(value, self._argv)
+
     def rows(self, key: str) -> "list[Row]":
         """The rows below."""
         return _rows(self._values.get(key), self._argv, key)

@@ -4,6 +4,8 @@ What can be read or asked without rights is (state.json, the lock, control.sock)
 `beastack.privsep.guests`.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from nova.compute import power_state
@@ -22,6 +24,7 @@ _LOG_BYTES = 2 << 20
 POWER = {
     "starting": power_state.RUNNING,
     "running": power_state.RUNNING,
+    "paused": power_state.PAUSED,
     "rebooting": power_state.RUNNING,
     "stopping": power_state.RUNNING,
     "stopped": power_state.SHUTDOWN,
@@ -51,6 +54,21 @@ class Guest:
             raise exception.InstanceNotFound(instance_id=self.uuid)
         state = self.state()
         return power_state.SHUTDOWN if state is None else POWER[state.state]
+
+    def machine(self) -> bhyve.Machine:
+        """What machine.json says. Raises InstanceNotFound, BadMachine."""
+        try:
+            text = guest_files.read_regular(self.folder / guest_files.MACHINE, bhyve_json.MAX_BYTES)
+        except FileNotFoundError:
+            raise exception.InstanceNotFound(instance_id=self.uuid) from None
+        return bhyve_json.load(text.decode(errors="replace"))
+
+    def is_as(self, machine: bhyve.Machine) -> bool:
+        """Whether machine.json says the same."""
+        try:
+            return self.machine() == machine
+        except (exception.InstanceNotFound, bhyve.BadMachine, guest_files.GuestFileError):
+            return False
 
     def define(self, machine: bhyve.Machine) -> bool:
         """Write machine.json; True when it says something new."""
@@ -85,6 +103,32 @@ class Guest:
     def reset(self) -> bool:
         """Press the reset button; False when that did not make it run."""
         return bool(privileged.reset_guest(self.uuid).get("state") == "running")
+
+    def pause(self) -> None:
+        """Stop its processors."""
+        self._switch(privileged.pause_guest, "paused")
+
+    def unpause(self) -> None:
+        """Let it run on."""
+        self._switch(privileged.resume_guest, "running")
+
+    def _switch(self, change: Callable[[str], dict[str, object]], wanted: str) -> None:
+        try:
+            answer = change(self.uuid)
+        except Exception as error:
+            raise exception.InstanceFaultRollback(exception.NovaException(str(error))) from error
+        if answer.get("state") != wanted:
+            raise exception.InstanceFaultRollback(exception.NovaException(_words(answer)))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The guest stands still within; it runs on at the end, whoever ends. One that does not run stays so."""
+        if not guest_files.is_supervised(self.folder):
+            yield
+            return
+        with closing(guest_files.ask(self.folder, {"do": "hold"}, _ANSWER_SECONDS)) as asked:
+            next(asked, None)
+            yield
 
     def console_output(self) -> bytes:
         """The end of what it wrote on its serial console."""

@@ -13,9 +13,13 @@ from typing import Any
 import os_resource_classes as orc
 from nova.objects import fields
 
-from beastack.freebsd import bhyve, bhyve_json
+from beastack.freebsd import bhyve, bhyve_json, pci
 from beastack.freebsd.host import Host
+from beastack.nova.stores.base import Space
+from beastack.privsep import guest_conf
 from beastack.privsep.guest_files import MACHINE, GuestFileError, read_regular
+from nova import objects
+from nova.virt import hardware
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -84,53 +88,85 @@ def guest_uuids(instances: Path) -> list[str]:
     )
 
 
-def _disk_bytes(instances: Path, guests: dict[str, bhyve.Machine]) -> tuple[int, int]:
-    """What the guests' disks may take and what they take now."""
-    promised = taken = 0
-    for uuid, machine in guests.items():
-        for disk in machine.disks:
-            try:
-                found = (instances / uuid / Path(disk.path).name).stat()
-            except FileNotFoundError:
-                continue  # removed meanwhile
-            promised += found.st_size
-            taken += found.st_blocks * 512
-    return promised, taken
+def passthrough(host: Host, options: Any) -> list[dict[str, Any]]:
+    """Devices that guests may get, as nova's PCI tracker wants them; those that ppt(4) does not hold are left out."""
+    allowed = guest_conf.passthrough(options)
+    if not allowed:
+        return []
+    found = []
+    for device in pci.list_devices(host):
+        if f"{device.bus}/{device.slot}/{device.function}" not in allowed or device.driver != "ppt" or device.domain:
+            continue
+        found.append(
+            {
+                "dev_id": f"ppt{device.unit}",
+                "address": f"{device.domain:04x}:{device.bus:02x}:{device.slot:02x}.{device.function:x}",
+                "product_id": device.product,
+                "vendor_id": device.vendor,
+                "label": f"label_{device.vendor}_{device.product}",
+                "numa_node": None,
+                "dev_type": fields.PciDeviceType.STANDARD,
+            }
+        )
+    return found
 
 
-def available(facts: HostFacts, instances: Path, name: str) -> dict[str, Any]:
+def numa(facts: HostFacts) -> str | None:
+    """One cell with the processors for pinned guests, when nova.conf names some ([compute] cpu_dedicated_set)."""
+    dedicated = hardware.get_cpu_dedicated_set() or set()
+    if not dedicated:
+        return None
+    shared = (hardware.get_cpu_shared_set() or set(range(facts.cpus))) - dedicated
+    pages = objects.NUMAPagesTopology(size_kb=4, total=facts.memory_mb * 256, used=0, reserved=0)
+    cell = objects.NUMACell(
+        id=0,
+        cpuset=shared,
+        pcpuset=dedicated,
+        memory=facts.memory_mb,
+        cpu_usage=0,
+        memory_usage=0,
+        pinned_cpus=set(),
+        siblings=[],
+        mempages=[pages],
+        network_metadata=objects.NetworkMetadata(physnets=set(), tunneled=False),
+        socket=0,
+    )
+    return str(objects.NUMATopology(cells=[cell])._to_json())
+
+
+def available(
+    facts: HostFacts, instances: Path, space: Space, name: str, devices: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The dictionary that the resource tracker wants."""
     guests = machines(instances)
-    disk = os.statvfs(instances)
-    free = disk.f_bavail * disk.f_frsize
-    promised, taken = _disk_bytes(instances, guests)
     return {
         "vcpus": facts.cpus,
         "memory_mb": facts.memory_mb,
-        "local_gb": disk.f_blocks * disk.f_frsize // GIB,
+        "local_gb": space.total // GIB,
         "vcpus_used": sum(machine.topology.cpus for machine in guests.values()),
         "memory_mb_used": sum(machine.memory_mib for machine in guests.values()),
-        "local_gb_used": promised // GIB,
-        "disk_available_least": max(0, free - max(0, promised - taken)) // GIB,
+        "local_gb_used": space.promised // GIB,
+        "disk_available_least": max(0, space.free - max(0, space.promised - space.taken)) // GIB,
         "hypervisor_type": fields.HVType.BHYVE,
         "hypervisor_version": facts.version,
         "hypervisor_hostname": name,
         "cpu_info": json.dumps({"arch": "x86_64", "model": facts.model, "topology": {"cores": facts.cpus}}),
         "supported_instances": [(fields.Architecture.X86_64, fields.HVType.BHYVE, fields.VMMode.HVM)],
-        "numa_topology": None,
+        "numa_topology": numa(facts),
         "stats": {"uptime": facts.uptime()},
+        **({"pci_passthrough_devices": json.dumps(devices)} if devices else {}),
     }
 
 
 def inventory(
-    facts: HostFacts, instances: Path, ratios: dict[str, float], reserved: dict[str, int]
+    facts: HostFacts, space: Space, ratios: dict[str, float], reserved: dict[str, int], dedicated: int = 0
 ) -> dict[str, dict[str, Any]]:
     """The inventory of the host's resource provider (as nova/virt/zvm/driver.py builds it)."""
-    disk = os.statvfs(instances)
     totals = {
-        orc.VCPU: facts.cpus,
+        orc.VCPU: facts.cpus - dedicated,
+        orc.PCPU: dedicated,
         orc.MEMORY_MB: facts.memory_mb,
-        orc.DISK_GB: disk.f_blocks * disk.f_frsize // GIB,
+        orc.DISK_GB: space.total // GIB,
     }
     return {
         name: {
@@ -139,7 +175,7 @@ def inventory(
             "max_unit": total,
             "step_size": 1,
             "allocation_ratio": ratios[name],
-            "reserved": reserved[name],
+            "reserved": min(reserved[name], total),
         }
         for name, total in totals.items()
         if total > 0

@@ -204,3 +204,10 @@ def items(value: object, most: int, what: str) -> list[object]:
     if not isinstance(value, list | tuple) or len(value) > most:
         raise Refused(f"{what}: a list of at most {most} is wanted")
     return list(value)
+
+
+def data(value: object, most: int) -> bytes:
+    """From 1 to ``most`` bytes."""
+    if not isinstance(value, bytes) or not 1 <= len(value) <= most:
+        raise Refused(f"data: from 1 to {most} bytes are wanted")
+    return value

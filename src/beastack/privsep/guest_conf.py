@@ -17,6 +17,28 @@ OPTIONS = [
         "nova-compute cannot change; needed when nova-compute is not root.",
     ),
     cfg.StrOpt(
+        "zfs_root",
+        default="",
+        help="A ZFS file system for images and guests' disks as volumes, such as tank/beastack; its pool exists, the "
+        "rest is made. Empty: disks are files below instances_path.",
+    ),
+    cfg.StrOpt(
+        "snapshot_format",
+        default="qcow2",
+        choices=["raw", "qcow2"],
+        help="What a server's snapshot is uploaded as.",
+    ),
+    cfg.PortOpt(
+        "handover_port",
+        default=7788,
+        help="Where this host offers the disks of a server that moves to another one (TLS, on my_ip).",
+    ),
+    cfg.ListOpt(
+        "passthrough",
+        default=[],
+        help="PCI devices, BUS/SLOT/FUNCTION, that guests may get; each is held by ppt(4) (pptdevs in loader.conf).",
+    ),
+    cfg.StrOpt(
         "bootrom",
         default="/usr/local/share/uefi-firmware/BHYVE_UEFI_CODE.fd",
         help="UEFI code that every guest starts with.",
@@ -50,3 +72,8 @@ def console_ports(group: Any) -> range:
     """The configured range."""
     first, _, last = str(group.console_ports).partition("-")
     return range(int(first), int(last) + 1)
+
+
+def passthrough(group: Any) -> frozenset[str]:
+    """The configured devices."""
+    return frozenset(str(each).strip() for each in group.passthrough)

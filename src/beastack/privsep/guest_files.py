@@ -20,7 +20,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -31,7 +31,7 @@ CONTROL, CONSOLE = "control.sock", "console.sock"
 CONSOLE_LOG, SUPERVISOR_LOG = "console.log", "supervisor.log"
 RUNTIME_FILES = (STATE, CONTROL, CONSOLE)
 
-LIVE_STATES = ("starting", "running", "rebooting", "stopping")
+LIVE_STATES = ("starting", "running", "paused", "rebooting", "stopping")
 END_STATES = ("stopped", "crashed", "failed")
 _MAX_SOCKET_PATH = 100  # sun_path holds 104 bytes on FreeBSD
 _MAX_STATE = 64 * 1024
@@ -239,7 +239,7 @@ def connected(folder: Path, name: str, seconds: float) -> Iterator[socket.socket
         yield client
 
 
-def ask(folder: Path, request: dict[str, object], seconds: float) -> Iterator[GuestState]:
+def ask(folder: Path, request: dict[str, object], seconds: float) -> Generator[GuestState, None, None]:
     """Send one request and yield every state that the supervisor answers until it closes the connection.
 
     Raises TimeoutError when nothing arrives for `seconds`.

@@ -43,7 +43,9 @@ def pin(machine: Machine, folder: Path, base: str, uuid: str) -> Machine:
         )
     own = trust.own_folder(trust.own_folder(Path(base)) / uuid)
     with handed.folder(folder) as inside:
-        names = {path: _link(inside, Path(path).name, own) for path in machine.file_paths()}
+        # a volume's device is root's own; nobody else can put another thing in its place
+        theirs = [path for path in machine.file_paths() if Path(path).parent == folder]
+        names = {path: _link(inside, Path(path).name, own) for path in theirs}
     return renamed(machine, names)
 
 
@@ -69,6 +71,6 @@ def renamed(machine: Machine, names: dict[str, str]) -> Machine:
     return replace(
         machine,
         bootrom=rom if rom.variables is None else replace(rom, variables=names[rom.variables]),
-        disks=tuple(replace(disk, path=names[disk.path]) for disk in machine.disks),
+        disks=tuple(replace(disk, path=names.get(disk.path, disk.path)) for disk in machine.disks),
         cd=None if cd is None else replace(cd, path=names[cd.path]),
     )

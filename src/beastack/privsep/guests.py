@@ -7,6 +7,7 @@ console on the loop-back interface. The checked text is handed to the supervisor
 again.
 """
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -19,11 +20,12 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from beastack.freebsd import bhyve, bhyve_json
+from beastack.freebsd import bhyve, bhyve_json, bhyve_read, pci
+from beastack.freebsd.errors import NoSuchMachine
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.process import is_same, kill_and_wait
-from beastack.privsep import checks, guest_conf, guest_files, guest_pins
-from beastack.privsep.context import entry
+from beastack.privsep import checks, guest_conf, guest_files, guest_pins, iscsi, volumes
+from beastack.privsep.context import entry, query
 from beastack.privsep.guest_files import GuestFileError, GuestState
 
 _START_SECONDS = 40.0
@@ -84,11 +86,23 @@ def check_machine(text: str, uuid: str, folder: Path) -> bhyve.Machine:
         _refuse("frame buffer: only on 127.0.0.1")
     if machine.more_consoles or machine.channels:
         _refuse("consoles: one serial console and no channels are served")
+    for device in machine.passthrough:
+        _check_passed_through(device)
     for nic in machine.nics:
         checks.tap_name(nic.tap)
     for name in machine.file_paths():
-        _check_own_file(Path(name), folder)
+        if not volumes.is_guest_volume(name, uuid) and not iscsi.is_guest_disk(name, uuid):
+            _check_own_file(Path(name), folder)
     return machine
+
+
+def _check_passed_through(device: bhyve.PciDevice) -> None:
+    """A device that the configuration gives to guests, and that ppt(4) holds."""
+    address = f"{device.bus}/{device.slot}/{device.function}"
+    if address not in guest_conf.passthrough(cfg.CONF.beastack):
+        _refuse(f"passthrough: {address} is not in [beastack] passthrough")
+    if pci.find(LocalHost(), device.bus, device.slot, device.function).driver != "ppt":
+        _refuse(f"passthrough: {address} is not held by ppt(4) (pptdevs in loader.conf)")
 
 
 def _check_own_file(path: Path, folder: Path) -> None:
@@ -144,11 +158,38 @@ def _start(uuid: str, folder: Path) -> None:
             raise GuestFileError(f"beastack-guest: exit {done.returncode}: {done.stdout.strip()}")
 
 
+@entry
+def pause_guest(uuid: str) -> dict[str, object]:
+    """Stop the guest's processors; what it is in afterwards."""
+    return _ask_once(_folder(uuid), "pause")
+
+
+@entry
+def resume_guest(uuid: str) -> dict[str, object]:
+    """Let a paused guest run; what it is in afterwards."""
+    return _ask_once(_folder(uuid), "resume")
+
+
+def _ask_once(folder: Path, do: str) -> dict[str, object]:
+    for state in guest_files.ask(folder, {"do": do}, _ANSWER_SECONDS):
+        return _answer(state)
+    return _answer(guest_files.current_state(folder))
+
+
+@query
+def guest_counters(uuid: str) -> dict[str, int]:
+    """The counters of bhyve(8) for a guest that runs (bhyvectl --get-stats); empty when it does not."""
+    checks.uuid(uuid)
+    with contextlib.suppress(NoSuchMachine):
+        return bhyve_read.read_stats(LocalHost(), uuid)
+    return {}
+
+
 def _follow(folder: Path, do: str) -> dict[str, object]:
     """Send a request and wait until the guest runs, or has ended."""
     try:
         for state in guest_files.ask(folder, {"do": do}, _START_SECONDS):
-            if state.state == "running" or state.state in guest_files.END_STATES:
+            if state.state in ("running", "paused", *guest_files.END_STATES):
                 return _answer(state)
     except (guest_files.NoSupervisor, ConnectionError):
         guest_files.wait_unsupervised(folder, 2.0)  # it ended, or is about to: its last word stands in the file

@@ -1,142 +1,32 @@
-"""The driver over the real privsep entry points (in this process) and the programs of fakes.py."""
+"""The driver's first duties: spawn, power, images, resources."""
 
 import hashlib
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import nova.conf
 import pytest
 from nova.compute import power_state
-from nova.network import model
 
 from beastack.nova import driver as driver_module
-from beastack.nova import image_cache, vifs
-from beastack.privsep import context, guest_conf, guest_files, interfaces
-from nova import exception, objects
+from beastack.nova import hostside, image_cache, vifs
+from beastack.privsep import guest_files
+from nova import exception
 from nova.virt import driver as virt_driver
-from nova.virt import images
 
-from .fakes import UUID, FakeHost, free_port
-
-CONF = nova.conf.CONF
-PORT = "0f1e2d3c-1111-4222-8333-444455556666"
-IMAGE_ID = "11111111-2222-4333-8444-555555555555"
-MIB = 1 << 20
-
-
-class VirtAPI:
-    """Remembers what was waited for; an event may fail to come."""
-
-    def __init__(self) -> None:
-        self.waited: list[Any] = []
-        self.late = False
-
-    @contextmanager
-    def wait_for_instance_event(
-        self, instance: Any, events: Any, timeout: int = 300, error_callback: Any = None
-    ) -> Iterator[None]:
-        self.waited += events
-        yield
-        if self.late:
-            raise exception.InstanceEventTimeout()
-
-
-class Lab:
-    """A driver on a fake host, one instance and its port."""
-
-    def __init__(self, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        objects.register_all()
-        self.host = FakeHost(base)
-        self.folder = self.host.guest
-        for each in list(self.folder.iterdir()):
-            each.unlink()
-        self.folder.rmdir()
-        firmware = base / "code.fd"
-        firmware.write_bytes(b"code")
-        (base / "vars.fd").write_bytes(b"v" * 4096)
-        port = free_port()
-        guest_conf.register(CONF)
-        monkeypatch.setenv("PATH", self.host.env["PATH"])
-        CONF([], project="nova", default_config_files=[], version="x")
-        CONF.set_override("host", "fbsd1")
-        CONF.set_override("instances_path", str(base / "instances"))
-        for name, value in (
-            ("instances_path", str(base / "instances")),
-            ("bootrom", str(firmware)),
-            ("bootrom_vars", str(base / "vars.fd")),
-            ("console_ports", f"{port}-{port + 3}"),
-        ):
-            CONF.set_override(name, value, "beastack")
-        context.default.set_client_mode(False)
-        self.taps: list[str] = []
-        monkeypatch.setattr(interfaces, "ensure_tap", lambda name, *_: self.taps.append(name))
-        monkeypatch.setattr(interfaces, "destroy_interface", self.unplug)
-        self.content = b"r" * MIB
-        self.fetches = 0
-        monkeypatch.setattr(images, "fetch", self.fetch)
-        self.virtapi = VirtAPI()
-        self.driver = driver_module.BhyveDriver(self.virtapi)
-        self.events: list[Any] = []
-        self.event = threading.Event()
-        self.driver.register_event_listener(self.on_event)
-        self.image = objects.ImageMeta.from_dict(
-            {"id": IMAGE_ID, "disk_format": "raw", "container_format": "bare", "properties": {}, "size": MIB}
-        )
-        flavor = objects.Flavor(vcpus=2, memory_mb=256, root_gb=1, ephemeral_gb=0, swap=0, extra_specs={}, name="small")
-        self.instance = objects.Instance(
-            uuid=UUID, id=1, flavor=flavor, image_ref=IMAGE_ID, config_drive="", system_metadata={}, root_gb=1
-        )
-        self.instance.system_metadata = {"image_disk_format": "raw"}
-        network = model.Network(id="n", bridge=None, label="l", subnets=[], mtu=1450)
-        self.network_info = model.NetworkInfo(
-            [model.VIF(id=PORT, address="fa:16:3e:00:00:01", network=network, type="tap", active=False)]
-        )
-
-    def unplug(self, name: str) -> None:
-        if name in self.taps:
-            self.taps.remove(name)
-
-    def on_event(self, event: Any) -> None:
-        self.events.append(event)
-        self.event.set()
-
-    def fetch(self, _context: Any, _image: str, path: str) -> None:
-        self.fetches += 1
-        Path(path).write_bytes(self.content)
-
-    def spawn(self, **more: Any) -> None:
-        self.driver.spawn(None, self.instance, self.image, [], None, {}, self.network_info, **more)
-
-    def state(self) -> int:
-        return int(self.driver.get_info(self.instance).state)
-
-    def type(self, word: str) -> None:
-        with guest_files.connected(self.folder, guest_files.CONSOLE, 5) as console:
-            console.sendall(word.encode() + b"\n")
-            while console.recv(4096):
-                pass
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    made = Lab(tmp_path, monkeypatch)
-    made.driver.init_host("fbsd1")
-    yield made
-    made.host.end()
-    CONF.reset()
-    CONF.clear()
+from .fakes import UUID
+from .lab import CONF, IMAGE_ID, MIB, PORT, Lab
 
 
 def test_is_a_compute_driver_that_promises_what_it_has() -> None:
     assert issubclass(driver_module.BhyveDriver, virt_driver.ComputeDriver)
     promised = {name for name, value in driver_module.BhyveDriver.capabilities.items() if value}
-    assert promised == {"supports_image_type_raw", "supports_image_type_qcow2"}
+    assert promised == {
+        *("supports_image_type_raw", "supports_image_type_qcow2", "has_imagecache", "supports_attach_interface"),
+        *("supports_evacuate", "supports_migrate_to_same_host", "supports_pcpus"),
+    }
 
 
 def test_spawn_and_destroy(lab: Lab) -> None:
@@ -284,27 +174,10 @@ def test_bhyve_that_does_not_start(lab: Lab) -> None:
     assert not lab.folder.exists()
 
 
-@pytest.mark.parametrize("wish", ["swap", "ephemeral", "volume", "config drive"])
-def test_refuses_what_is_not_built(lab: Lab, wish: str) -> None:
-    more: dict[str, Any] = {}
-    if wish == "swap":
-        lab.instance.flavor.swap = 1
-    elif wish == "ephemeral":
-        lab.instance.flavor.ephemeral_gb = 1
-    elif wish == "volume":
-        more = {"block_device_info": {"block_device_mapping": [{"mount_device": "/dev/vdb"}]}}
-    else:
-        lab.instance.config_drive = "True"
-    with pytest.raises(exception.BuildAbortException, match=wish.split()[0]):
-        lab.spawn(**more)
-
-
 def test_consoles_are_not_promised(lab: Lab) -> None:
     for method in (lab.driver.get_serial_console, lab.driver.get_vnc_console):
         with pytest.raises(exception.ConsoleTypeUnavailable):
             method(None, lab.instance)
-    with pytest.raises(NotImplementedError):
-        lab.driver.snapshot(None, lab.instance, "x", None)
 
 
 def test_resources(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +189,7 @@ def test_resources(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         "kern.osrelease": "15.1-RELEASE\n",
     }
     fake = SimpleNamespace(run=lambda argv, **_: SimpleNamespace(out=answers[argv[2]]))
-    monkeypatch.setattr(driver_module, "LocalHost", lambda: fake)
+    monkeypatch.setattr(hostside, "LocalHost", lambda: fake)
     lab.spawn()
     found = lab.driver.get_available_resource("fbsd1")
     assert (found["vcpus"], found["memory_mb"], found["vcpus_used"], found["memory_mb_used"]) == (4, 8192, 2, 256)
@@ -326,10 +199,16 @@ def test_resources(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert " up " in lab.driver.get_host_uptime()
     assert lab.driver.get_available_nodes() == ["fbsd1"]
     kept: dict[str, Any] = {}
+    traits: set[str] = set()
     tree = SimpleNamespace(
-        data=lambda _: SimpleNamespace(inventory={}), update_inventory=lambda _, inventory: kept.update(inventory)
+        data=lambda _: SimpleNamespace(inventory={}),
+        update_inventory=lambda _, inventory: kept.update(inventory),
+        add_traits=lambda _, *names: traits.update(names),
+        remove_traits=lambda _, *names: traits.difference_update(names),
     )
     lab.driver.update_provider_tree(tree, "fbsd1")
+    assert {"COMPUTE_SAME_HOST_COLD_MIGRATE", "COMPUTE_STORAGE_BUS_VIRTIO", "COMPUTE_IMAGE_TYPE_QCOW2"} <= traits
+    assert not {"COMPUTE_EXTEND_VOLUME", "COMPUTE_RESCUE_BFV"} & traits
     assert set(kept) == {"VCPU", "MEMORY_MB", "DISK_GB"}
     assert kept["MEMORY_MB"]["reserved"] == CONF.reserved_host_memory_mb
     assert kept["VCPU"]["allocation_ratio"] == 4.0

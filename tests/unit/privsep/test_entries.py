@@ -22,7 +22,7 @@ for found in pkgutil.iter_modules(beastack.privsep.__path__):
         importlib.import_module(f"beastack.privsep.{found.name}")
 
 ENTRIES = sorted(context.entries.items())
-PLAIN = {str, int, bool, type(None)}
+PLAIN = {str, int, bool, bytes, type(None)}
 HOSTILE = ["../../etc/passwd", "-j", "x; reboot", "", "a\nb", None, -1, {"a": "b"}, ["-F", "all"]]
 
 
@@ -57,11 +57,13 @@ LISTED = {
     "guard": {"set_guard", "clear_guard", "list_guards"},
     "guests": {
         *("prepare_host", "start_guest", "stop_guest", "mend_guest", "reset_guest", "forget_guest", "guest_state"),
+        *("pause_guest", "resume_guest", "guest_counters"),
     },
     "interfaces": {
         *("ensure_bridge", "destroy_bridge", "attach_member", "detach_member"),
         *("ensure_tap", "destroy_interface", "set_mtu", "set_up", "set_bridge_mtu"),
     },
+    "iscsi": {"attach_volume", "detach_volume"},
     "jails": {
         *("ensure_dhcp_jail", "remove_dhcp_jail", "list_dhcp_jails", "ensure_jail_port", "remove_jail_port"),
         *("list_jail_ports", "set_jail_addresses", "set_jail_default_route"),
@@ -77,6 +79,12 @@ LISTED = {
     "pf": {
         *("prepare_host", "load_port_rules", "unload_port", "replace_table", "drop_table", "list_tables"),
         *("kill_states", "change_table", "end_member_states", "list_ports"),
+    },
+    "volumes": {
+        *("prepare_volumes", "volume_space", "list_volumes", "begin_image", "write_image", "finish_image"),
+        *("remove_image", "make_guest_volume", "grow_guest_volume", "remove_guest_volume", "remove_guest_volumes"),
+        *("keep_guest_volumes", "restore_guest_volumes", "forget_guest_volumes", "freeze_guest_volume"),
+        *("read_frozen_volume", "thaw_guest_volume", "write_guest_volume"),
     },
     "uplinks": {"ensure_vlan", "ensure_vxlan", "destroy_uplink", "change_entries"},
 }

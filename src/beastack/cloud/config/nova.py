@@ -14,6 +14,8 @@ def control(layout: Layout, secrets: dict[str, str]) -> Sections:
         "enabled_apis": "osapi_compute,metadata",
         "metadata_workers": 1,
         "osapi_compute_workers": 1,
+        # the smallest cloud has one host
+        "allow_resize_to_same_host": True,
     }
     sections["api_database"] = {"connection": database(layout, secrets, "nova_api"), "max_pool_size": 5}
     sections["api"] = {"auth_strategy": "keystone"}
@@ -58,7 +60,7 @@ def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, he
         "bootrom_vars": variables,
         "console_ports": "7000-7999",
         # nova-compute plugs taps and runs guests; wiring and filtering are the agents'
-        "privsep_entries": "guests,interfaces.ensure_tap,interfaces.destroy_interface",
+        "privsep_entries": "guests,volumes,iscsi,interfaces.ensure_tap,interfaces.destroy_interface",
     }
     for context in ("beastack_privileged", "nova_sys_admin", "vif_plug_ovs_privileged", "privsep_osbrick"):
         sections[context] = {"helper_command": helper, "thread_pool_size": 4}

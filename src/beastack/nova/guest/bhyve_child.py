@@ -111,6 +111,10 @@ class BhyveChild:
         """Send a signal, if it has not ended."""
         self._process.send_signal(number)
 
+    def wait(self) -> None:
+        """Wait until it has ended after SIGKILL."""
+        self._process.wait(_COMMAND_SECONDS)
+
     def close(self) -> None:
         """Its last words, then the end. A grandchild may keep the pipe: nobody waits for that."""
         for _ in range(16):

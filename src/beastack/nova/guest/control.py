@@ -4,6 +4,8 @@
 {"do": "watch"}                   the state now and at every change, until the supervisor ends
 {"do": "stop", "grace": seconds}  the same, after the request was taken
 {"do": "reset"}                   the same
+{"do": "pause"}, {"do": "resume"} the same; a guest that cannot be paused or resumed now is an error
+{"do": "hold"}                    the same; the guest stands still until this connection ends, whoever ends it
 """
 
 import json
@@ -30,6 +32,18 @@ class Actions(Protocol):
     def reset(self) -> None:
         """Press the reset button."""
 
+    def pause(self) -> None:
+        """Stop the guest's processors. ValueError when it does not run."""
+
+    def resume(self) -> None:
+        """Let a paused guest run. ValueError when it is not paused."""
+
+    def hold(self) -> None:
+        """Stop the guest's processors for a moment. ValueError when it does not run."""
+
+    def release(self) -> None:
+        """The end of one `hold`."""
+
 
 class ControlServer:
     """Owns control.sock; driven by the supervisor's loop."""
@@ -40,6 +54,7 @@ class ControlServer:
         self._actions = actions
         self._listener: socket.socket | None = None
         self._watchers: dict[socket.socket, bytearray] = {}
+        self._holders: set[socket.socket] = set()
 
     def listen(self, name: str, owner: int | None) -> None:
         """Open control.sock."""
@@ -92,8 +107,11 @@ class ControlServer:
                 if not 0 <= grace <= MAX_GRACE:
                     raise ValueError(f"grace is not between 0 and {MAX_GRACE}")
                 self._actions.stop(grace)
-            elif do == "reset":
-                self._actions.reset()
+            elif do in ("reset", "pause", "resume"):
+                getattr(self._actions, do)()
+            elif do == "hold":
+                self._actions.hold()
+                self._holders.add(client)
             elif do not in ("status", "watch"):
                 raise ValueError(f"unknown request {do!r}")
         except (ValueError, KeyError, TypeError) as error:
@@ -120,6 +138,9 @@ class ControlServer:
         if self._watchers.pop(client, None) is not None:
             self._selector.unregister(client)
             client.close()
+        if client in self._holders:
+            self._holders.remove(client)
+            self._actions.release()
 
     def close(self) -> None:
         """Let everyone go."""

@@ -13,9 +13,11 @@
 
 Exit states of bhyve are those of 13-bhyve-run.txt. Stopping is SIGTERM (the ACPI power button; again every 10
 s, because a guest before its kernel ignores it), at the deadline `bhyvectl --force-poweroff`, then SIGKILL. A
-reset is `bhyvectl --force-reset`, then SIGKILL. A guest that reboots at once again and again is restarted
-ever more slowly and at last declared failed. The process depends on nobody: it ignores SIGHUP and outlives
-nova-compute and the privsep helper; SIGTERM (the host shuts down) stops the guest. Standard library only.
+reset is `bhyvectl --force-reset`, then SIGKILL. Pausing is SIGSTOP and SIGCONT (13: "really pauses a guest"): running
+<--> paused; a hold is the same for as long as somebody's connection lasts, and no state of its own. A guest that
+reboots at once again and again is restarted ever more slowly and at last declared failed. The process depends on
+nobody: it ignores SIGHUP and outlives nova-compute and the privsep helper; SIGTERM (the host shuts down) stops the
+guest. Standard library only.
 """
 
 import contextlib
@@ -31,7 +33,7 @@ from beastack.nova.guest.bhyve_child import BhyveChild, bhyvectl, destroy_vm, me
 from beastack.nova.guest.console import ConsoleHub
 from beastack.nova.guest.control import ControlServer
 from beastack.nova.guest.journal import Journal
-from beastack.privsep.guest_files import CONSOLE, CONSOLE_LOG, CONTROL, STATE, GuestState, write_whole
+from beastack.privsep.guest_files import CONSOLE, CONSOLE_LOG, CONTROL, LIVE_STATES, STATE, GuestState, write_whole
 
 TERM_AGAIN = 10.0  # seconds between two presses of the power button
 FORCE_SECONDS = 10.0  # bhyve may take this long to obey bhyvectl
@@ -62,6 +64,7 @@ class Supervisor:
         self._quick = 0
         self._resetting = False
         self._shutting_down = False
+        self._holds = 0
         # what is due when (monotonic seconds): see _due
         self._timers: dict[str, float] = {}
 
@@ -79,6 +82,7 @@ class Supervisor:
             self._end("stopped", "stopped between two runs")
             return
         deadline = now + grace
+        self._child.signal(signal.SIGCONT)  # a process that is stopped hears nothing
         if self._state.state != "stopping":
             self._timers["term"] = now
             self._timers["force"] = deadline
@@ -97,10 +101,45 @@ class Supervisor:
         self._resetting = True
         self._timers["kill-reset"] = time.monotonic() + FORCE_SECONDS
         self._enter("rebooting")
+        self._child.signal(signal.SIGCONT)
         status, words = bhyvectl(self._machine.name, "force-reset")
         if status:
             say(f"bhyvectl --force-reset: exit {status}: {words}")
             self._timers["kill-reset"] = time.monotonic()
+
+    def pause(self) -> None:
+        """Stop bhyve's process, and so the guest's processors and devices."""
+        if self._state.state == "paused":
+            return
+        self._still()
+        self._enter("paused")
+
+    def resume(self) -> None:
+        """Let it run on, unless somebody holds it."""
+        if self._state.state == "running":
+            return
+        if self._child is None or self._state.state != "paused":
+            raise ValueError(f"the guest is {self._state.state}, not paused")
+        if not self._holds:
+            self._child.signal(signal.SIGCONT)
+        self._enter("running")
+
+    def hold(self) -> None:
+        """The same as a pause, for as long as the connection that asks lasts."""
+        if self._state.state != "paused":
+            self._still()
+        self._holds += 1
+
+    def release(self) -> None:
+        """The last one lets it run on."""
+        self._holds -= 1
+        if not self._holds and self._child is not None and self._state.state != "paused":
+            self._child.signal(signal.SIGCONT)
+
+    def _still(self) -> None:
+        if self._child is None or self._state.state != "running":
+            raise ValueError(f"the guest is {self._state.state}, not running")
+        self._child.signal(signal.SIGSTOP)
 
     # -- the loop
 
@@ -147,7 +186,7 @@ class Supervisor:
         self._shutting_down = True
 
     def _live(self) -> bool:
-        return self._state.state in ("starting", "running", "rebooting", "stopping")
+        return self._state.state in LIVE_STATES
 
     @staticmethod
     def _woken(wake: socket.socket) -> None:
@@ -202,6 +241,14 @@ class Supervisor:
         except OSError as error:
             self._end("failed", f"bhyve could not be started: {error.strerror}")
             return
+        refused = self._limit(self._child.pid)
+        if refused:  # a guest that was promised with limits does not run without them
+            self._child.signal(signal.SIGKILL)
+            self._child.wait()
+            self._child.close()
+            self._child = None
+            self._end("failed", refused)
+            return
         self._started = now
         self._resetting = False
         self._selector.register(self._child.words_fd, selectors.EVENT_READ, self._words)
@@ -209,6 +256,14 @@ class Supervisor:
         self._timers["running"] = now + RUNNING_WITHOUT_CONSOLE
         self._state.bhyve_pid, self._state.bhyve_mark = self._child.pid, self._child.mark
         self._enter("starting")
+
+    def _limit(self, pid: int) -> str:
+        """Set the limits of rctl(8); why that failed. They go with the process."""
+        for limit in self._machine.limits:
+            status, words = run_tool(["rctl", "-a", limit.rule(pid)])
+            if status:
+                return f"rctl -a {limit.rule(pid)}: exit {status}: {words}"
+        return ""
 
     def _raise_taps(self) -> None:
         """A tap goes down when bhyve ends and stays down when it is opened (13-bhyve-run.txt)."""

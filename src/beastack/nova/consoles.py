@@ -1,0 +1,29 @@
+"""Consoles as nova asks for them."""
+
+from typing import Any
+
+from beastack.nova.base import Base
+from nova import exception
+
+
+class Consoles(Base):
+    """Mix-in of BhyveDriver."""
+
+    def get_console_output(self, context: Any, instance: Any) -> bytes:
+        """The end of the serial console's log."""
+        guest = self._guest(instance)
+        if not guest.is_defined():
+            raise exception.InstanceNotFound(instance_id=instance.uuid)
+        return guest.console_output()
+
+    def get_serial_console(self, context: Any, instance: Any) -> Any:
+        """Not through a proxy yet."""
+        raise exception.ConsoleTypeUnavailable(
+            "The serial console is not offered through nova-serialproxy yet; on the host use"
+            f" 'beastack-guest attach --dir {self._guest(instance).folder}'",
+            console_type="serial",
+        )
+
+    def get_vnc_console(self, context: Any, instance: Any) -> Any:
+        """Guests have no screen yet."""
+        raise exception.ConsoleTypeUnavailable(console_type="vnc")

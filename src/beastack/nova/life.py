@@ -1,0 +1,218 @@
+"""A guest's life: made, started, stopped, paused, rebooted, rescued, removed."""
+
+from dataclasses import replace
+from typing import Any
+
+from oslo_log import log as logging
+from oslo_utils import excutils
+
+from beastack.nova import config_drive, disks, vifs, wishes
+from beastack.nova.base import Base
+from beastack.nova.stores.base import RESCUE
+from beastack.privsep import guest_files
+from nova import exception
+
+LOG = logging.getLogger(__name__)
+_SOFT_REBOOT_SECONDS = 60
+
+
+class Life(Base):
+    """Mix-in of BhyveDriver."""
+
+    def spawn(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: Any,
+        admin_password: Any,
+        allocations: Any,
+        network_info: Any = None,
+        block_device_info: Any = None,
+        power_on: bool = True,
+        accel_info: Any = None,
+    ) -> None:
+        """Disks, taps, wait for the network, start. What an earlier, broken try left is replaced."""
+        self._refuse_unbuilt(instance, image_meta, injected_files)
+        vif_list = network_info or []
+        try:
+            folder = disks.make_folder(self._instances, str(instance.uuid))
+            disks.create(self._store, self._images, context, instance, image_meta, block_device_info)
+            disks.copy_variables(folder / disks.VARIABLES, self._options.bootrom_vars)
+            if config_drive.wanted(instance):
+                config_drive.write(instance, vif_list, injected_files, admin_password, folder)
+            self._define(instance, vif_list, block_device_info)
+            vifs.plug_and_wait(self.virtapi, instance, vif_list)
+            if power_on:
+                self._start(self._guest(instance))
+        except Exception:
+            with excutils.save_and_reraise_exception():
+                LOG.exception("Spawning failed", instance=instance)
+                self._undo_spawn(context, instance, vif_list)
+
+    def _refuse_unbuilt(self, instance: Any, image_meta: Any, injected_files: Any) -> None:
+        """What cannot be is refused before anything is made."""
+        wishes.read(instance.flavor, image_meta)
+        asked = []
+        if not instance.image_ref:
+            asked.append("a root disk on a volume")
+        if injected_files and not config_drive.wanted(instance):
+            asked.append("injected files without a config drive")
+        if asked:
+            reason = f"the bhyve driver cannot give {' and '.join(asked)}"
+            raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=reason)
+
+    def _undo_spawn(self, context: Any, instance: Any, network_info: Any) -> None:
+        """Clean up; what fails here must not hide why the spawn failed (nova calls destroy again)."""
+        try:
+            self.destroy(context, instance, network_info)
+        except Exception:
+            LOG.exception("Cleaning up after a failed spawn failed, too", instance=instance)
+
+    def destroy(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        destroy_disks: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """End it and remove what it had; each step is repeatable, and a guest that is not there is no error."""
+        self.cleanup(context, instance, network_info, block_device_info, destroy_disks)
+
+    def cleanup(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        destroy_disks: bool = True,
+        migrate_data: Any = None,
+        destroy_vifs: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """The same; without ``destroy_disks`` (a resize on one host is taken back) only the machine ends."""
+        if destroy_disks:
+            self._purge(str(instance.uuid), network_info, vifs_too=destroy_vifs)
+            return
+        self._guest(instance).stop(0)
+        if destroy_vifs:
+            vifs.unplug(network_info)
+
+    def delete_instance_files(self, instance: Any) -> bool:
+        """All that this host still has of it (nova: after a migration that broke off)."""
+        self._purge(str(instance.uuid))
+        return True
+
+    # -- power
+
+    def _existing(self, instance: Any) -> Any:
+        guest = self._guest(instance)
+        if not guest.folder.is_dir():
+            raise exception.InstanceNotFound(instance_id=instance.uuid)
+        return guest
+
+    def power_on(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Start it as it is described now."""
+        self._existing(instance)
+        self._start_as_it_is(instance, network_info, block_device_info)
+
+    def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
+        """Power button, after `timeout` seconds by force (the supervisor presses again every 10 s)."""
+        guest = self._guest(instance)
+        if guest.folder.is_dir():
+            guest.stop(int(timeout or 0))
+
+    def reboot(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        reboot_type: str,
+        block_device_info: Any = None,
+        bad_volumes_callback: Any = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """SOFT: shut down in order, then start. HARD: reset, or stop and start when the machine has changed."""
+        guest = self._existing(instance)
+        if guest_files.is_supervised(guest.folder) and reboot_type == "HARD":
+            vifs.plug(instance, network_info)
+            wanted = self._machine(instance, network_info, self._volumes(instance, block_device_info))
+            if guest.is_as(wanted) and guest.reset():
+                return
+        guest.stop(_SOFT_REBOOT_SECONDS if reboot_type == "SOFT" else 0)
+        self._start_as_it_is(instance, network_info, block_device_info)
+
+    def resume_state_on_host_boot(
+        self, context: Any, instance: Any, network_info: Any, share_info: Any, block_device_info: Any = None
+    ) -> None:
+        """After a boot of the host the taps are gone and nothing runs."""
+        if not guest_files.is_supervised(self._guest(instance).folder):
+            self.power_on(context, instance, network_info, block_device_info)
+
+    def pause(self, instance: Any) -> None:
+        """Stop its processors; memory and network stay as they are."""
+        self._existing(instance).pause()
+
+    def unpause(self, instance: Any) -> None:
+        """Let it run on."""
+        self._existing(instance).unpause()
+
+    # -- rescue
+
+    def rescue(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        image_meta: Any,
+        rescue_password: Any,
+        block_device_info: Any,
+        share_info: Any,
+    ) -> None:
+        """Start from another image; the guest's own root is the second disk. It stays so until unrescue, also over a
+        start of the host: the rescue disk says it.
+        """
+        guest = self._existing(instance)
+        wishes.read(instance.flavor, image_meta)
+        image_id = str(image_meta.id)
+        size = self._images.ensure(context, image_id, str(image_meta.disk_format), None)
+        guest.stop(0)
+        self._end_rescue(guest)
+        try:
+            self._store.create(guest.uuid, RESCUE, max(size, disks.root_size(instance.flavor) or 0), image_id)
+            if config_drive.wanted(instance):
+                config_drive.write(instance, network_info, None, rescue_password, guest.folder)
+            self._start_as_it_is(instance, network_info, block_device_info)
+        except Exception:
+            with excutils.save_and_reraise_exception():
+                LOG.exception("The rescue failed", instance=instance)
+                guest.stop(0)
+                self._end_rescue(guest)
+
+    def unrescue(self, context: Any, instance: Any) -> None:
+        """Stop it and start it from its own root. Nova gives neither ports nor volumes here: the machine keeps its."""
+        guest = self._existing(instance)
+        guest.stop(0)
+        machine = guest.machine()
+        rescue = self._store.path(guest.uuid, RESCUE)
+        self._end_rescue(guest)
+        own = {disk.path: disk for disk in disks.layout(self._store, guest.folder, machine.disks[0].kind)}
+        kept = [disk for disk in machine.disks if disk.path != rescue and disk.path not in own]
+        variables = replace(machine.bootrom, variables=str(guest.folder / disks.VARIABLES))
+        guest.define(replace(machine, disks=(*own.values(), *kept), bootrom=variables))
+        self._start(guest)
+
+    def _end_rescue(self, guest: Any) -> None:
+        self._store.remove(guest.uuid, RESCUE)
+        (guest.folder / disks.RESCUE_VARIABLES).unlink(missing_ok=True)

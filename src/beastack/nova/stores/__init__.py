@@ -1,0 +1,1 @@
+"""Where the guests' disks are: ZFS volumes where a pool is configured, else plain files; one interface."""
