@@ -64,7 +64,7 @@ def _bytes(value: object, what: str) -> int:
 
 
 def _volume_size(value: object) -> int:
-    """A size as zfs(8) takes it for any block size: it rounds up itself for a new volume, and refuses for an old one."""
+    """A size that is right for any block size: zfs(8) rounds up for a new volume and refuses for an old one."""
     return -(-_bytes(value, "size") // _ROUND) * _ROUND
 
 
