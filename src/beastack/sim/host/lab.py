@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-from pathlib import Path
+import socket
 
 from beastack.sim.linux.commands import CommandFailed, ip
 
 
 def exists(name: str) -> bool:
-    return Path("/sys/class/net", name).exists()
+    # /sys may show another network namespace's interfaces: it shows those of whoever mounted it
+    return any(known == name for _index, known in socket.if_nameindex())
 
 
 def is_bridge(name: str) -> bool:
-    return Path("/sys/class/net", name, "bridge").exists()
+    return any(one.get("ifname") == name for one in json.loads(ip("-json", "link", "show", "type", "bridge") or "[]"))
 
 
 def network_up(name: str, address: str) -> None:
