@@ -265,6 +265,7 @@ class Cloud:
         lab = self._lab(where)
         hosts = [HostStatus(name=h, address=a, release=freebsd_release(lab, h)) for h, a in self.hosts(where).items()]
         endpoints = {kind: url(where, name) + path for name, kind, path in ENDPOINTS}
+        consoles = {name: url(where, name) for name in ("nova-serialproxy", "nova-novncproxy")}
         return Status(
             name=self.name,
             run_dir=str(where.run_dir),
@@ -274,7 +275,7 @@ class Cloud:
             agents=agents,
             instances=instances,
             unknown=unknown,
-            endpoints=endpoints if found else {},
+            endpoints=endpoints | consoles if found else {},
         )
 
     def log_files(self) -> dict[str, Path]:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from beastack.cloud import commands, databases, services, waits
-from beastack.cloud.config import backing, neutron
+from beastack.cloud import commands, databases, novnc, services, waits
+from beastack.cloud.config import backing, neutron, nova
 from beastack.cloud.config.common import PORTS, database, transport, url
 from beastack.cloud.config.identity import ENDPOINTS, USERS
 from beastack.cloud.description import Cluster, Host
@@ -73,8 +73,11 @@ class ControlPlane:
         graph.add("mariadb", self.mariadb, "configuration", "supervisor")
         for project in ("keystone", "glance", "placement", "nova", "neutron"):
             graph.add(f"{project} schema", lambda p=project: self.schema(p), "mariadb")  # type: ignore[misc]
+        graph.add("noVNC", lambda: novnc.ensure(self.layout.log("novnc")), *needs)
         specs = services.control_plane(self.layout)
         wants = {
+            "nova-novncproxy": ("nova schema", "rabbitmq", "noVNC"),
+            "nova-serialproxy": ("nova schema", "rabbitmq"),
             "glance-api": ("glance schema", "memcached"),
             "placement-api": ("placement schema", "memcached"),
         }
@@ -87,7 +90,11 @@ class ControlPlane:
             graph.add(name, lambda s=spec: self.service(s), *before)  # type: ignore[misc]
 
     def configure(self) -> str:
-        """Write every configuration file."""
+        """Write every configuration file, and the certificates that are missing."""
+        from beastack.cloud import certificates  # its libraries cost every other command 0.1 s
+
+        hosts = [host.name for host in self.cluster.host if "compute" in host.roles]
+        certificates.ensure(self.layout, hosts)
         services.write_configuration(self.layout, self.secrets, self.cluster)
         return str(self.layout.run_dir / "etc")
 
@@ -243,6 +250,10 @@ class ControlPlane:
             where = f"http://{spec.listen[0]}:{spec.listen[1]}/"
             self.wait(spec, where, lambda: waits.http_answers(where))
             return where
+        if spec.name in PORTS:
+            where = url(self.layout, spec.name)
+            self.wait(spec, where, lambda: waits.http_answers(where))
+            return where
         if spec.name in queues:
             queue = queues[spec.name]
             port, password = PORTS["rabbitmq"], self.secrets["rabbit"]
@@ -267,6 +278,9 @@ class ControlPlane:
             spec = specs.get(f"{kind}-{host}")
             if spec is not None:
                 graph.add(spec.name, partial(self.consumer, spec, queue), *needs, *server)
+        spec = specs.get(f"consoles-{host}")
+        if spec is not None:
+            graph.add(spec.name, partial(self.consoles, spec, member), *needs, "configuration", "supervisor")
         spec = specs.get(f"metadata-agent-{host}")
         if spec is not None:
             graph.add(spec.name, partial(self.metadata_agent, spec, host), *needs, "neutron-rpc-server")
@@ -279,6 +293,13 @@ class ControlPlane:
             spec, f"consumer of {queue}", lambda: waits.queue_consumed(self.layout.address, port, password, queue)
         )
         return f"consumes {queue}"
+
+    def consoles(self, spec: ServiceSpec, member: Host) -> str:
+        """The console service of a host: ready when its port is open for the proxies."""
+        self.start(spec)
+        address = self.layout.host_address(self.cluster.host.index(member) + 1)
+        self.wait(spec, "TCP", lambda: waits.port_open(address, nova.CONSOLE_PORT))
+        return f"{address}:{nova.CONSOLE_PORT}"
 
     def metadata_agent(self, spec: ServiceSpec, host: str) -> str:
         """The metadata agent: ready when it answers, with the server's help, that it does not know somebody."""

@@ -4,6 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from beastack.cloud import novnc
 from beastack.cloud.config import backing, identity, neutron, nova
 from beastack.cloud.config.common import PORTS, render
 from beastack.cloud.description import Cluster, Host
@@ -91,8 +92,9 @@ def _main(
     files: list[Path],
     host: str | None = None,
     grace: float = 6.0,
+    extra: tuple[str, ...] = (),
 ) -> ServiceSpec:
-    arguments = [f for path in files for f in ("--config-file", str(path))]
+    arguments = [*(f for path in files for f in ("--config-file", str(path))), *extra]
     env = {"PYTHONWARNINGS": "ignore"}
     engine = None
     if host is not None:
@@ -116,6 +118,7 @@ def control_plane(layout: Layout) -> dict[str, ServiceSpec]:
     """OpenStack's services on the control plane, by name."""
     nova_conf = [layout.etc("nova") / "nova.conf"]
     neutron_conf = [layout.etc("neutron") / "neutron.conf", layout.etc("neutron") / "ml2_conf.ini"]
+    web = ("--web", str(novnc.web_root()))
     specs = [
         _wsgi(layout, "keystone", "keystone.wsgi.api", "keystone", "base", "keystone", 6),
         _wsgi(layout, "glance-api", "glance.wsgi.api", "glance", "base", "glance", 4),
@@ -124,6 +127,8 @@ def control_plane(layout: Layout) -> dict[str, ServiceSpec]:
         _wsgi(layout, "nova-metadata", "nova.wsgi.metadata", "nova", "nova", "metadata", 4),
         _main(layout, "nova-conductor", "nova.cmd.conductor:main", "nova", nova_conf),
         _main(layout, "nova-scheduler", "nova.cmd.scheduler:main", "nova", nova_conf),
+        _main(layout, "nova-serialproxy", "nova.cmd.serialproxy:main", "nova", nova_conf),
+        _main(layout, "nova-novncproxy", "nova.cmd.novncproxy:main", "nova", nova_conf, extra=web),
         # neutron.policy.init shows its rules to a second thread before they are loaded: two first requests at the same
         # time, and one of them is refused (nova.policy.init has a lock for it)
         _wsgi(layout, "neutron-api", "neutron.wsgi.api", "neutron", "neutron", "neutron", 6, "neutron.policy:init"),
@@ -143,6 +148,7 @@ def on_host(layout: Layout, member: Host) -> dict[str, ServiceSpec]:
     ]
     if "compute" in member.roles:
         specs.append(_main(layout, "nova-compute", "nova.cmd.compute:main", "nova", nova_conf, host))
+        specs.append(_main(layout, "consoles", "beastack.consoles.main:main", "base", nova_conf, host))
     if "network" in member.roles:
         specs += [
             _main(layout, "dhcp-agent", "neutron.cmd.agents.dhcp:main", "neutron", neutron_conf, host),

@@ -15,6 +15,15 @@ _SETTING = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.]*)=(.*)")
 _COUNTER = re.compile(r"(\S.*?)\s*\t(\d{1,20})")
 
 
+def capabilities(host: Host) -> Capabilities:
+    """What the bhyve of the host's release can do. Raises UnexpectedOutput."""
+    done = host.run(["sysctl", "-n", "kern.osrelease"])
+    found = re.match(r"(\d+)\.(\d+)", done.out)
+    if found is None:
+        raise UnexpectedOutput(done.argv, done.out, "a release, as 15.1-RELEASE")
+    return Capabilities.of_release(int(found[1]), int(found[2]))
+
+
 def parse_config(text: str, argv: Sequence[str] = ("bhyve",)) -> dict[str, str]:
     """``config.dump``: settings by name. Raises UnexpectedOutput."""
     found: dict[str, str] = {}

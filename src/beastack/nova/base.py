@@ -10,10 +10,11 @@ from nova.conf import CONF
 from oslo_log import log as logging
 
 from beastack.freebsd import bhyve, bhyve_json
+from beastack.freebsd.host import LocalHost
 from beastack.nova import disks, machines, vifs, volumes, wishes
+from beastack.nova.console_places import ConsolePlaces
 from beastack.nova.guests import Guest
 from beastack.nova.image_cache import ImageCache
-from beastack.nova.ports import ConsolePorts
 from beastack.nova.stores.base import DiskStore
 from beastack.nova.stores.files import FileStore
 from beastack.nova.stores.volumes import VolumeStore
@@ -33,7 +34,7 @@ class Base(virt_driver.ComputeDriver):
         super().__init__(virtapi)
         self._options = guest_conf.register(CONF)
         self._instances = Path(CONF.instances_path)
-        self._ports = ConsolePorts(self._instances, guest_conf.console_ports(self._options))
+        self._consoles = ConsolePlaces(CONF, self._instances, LocalHost())
         self._watch = GuestWatch(self._instances, self._guest_ended)
         root = str(self._options.zfs_root or "")
         self._store: DiskStore = VolumeStore(root) if root else FileStore(self._instances)
@@ -59,10 +60,11 @@ class Base(virt_driver.ComputeDriver):
         """As it is to be at its next start. The image is what the instance's own record says."""
         wish = wishes.read(instance.flavor, instance.image_meta)
         folder = self._guest(instance).folder
-        console = bhyve.TcpConsole(self._ports.allocate(str(instance.uuid)))
+        console = bhyve.TcpConsole(self._consoles.number(str(instance.uuid)))
         disk = disks.layout(self._store, folder, wish.disk_kind, attached)
         code, variables = self._options.bootrom, disks.variables(self._store, folder)
-        return machines.build(instance, network_info, folder, console, code, wish, disk, variables)
+        machine = machines.build(instance, network_info, folder, console, code, wish, disk, variables)
+        return self._consoles.onto(machine, instance.image_meta)
 
     def _define(self, instance: Any, network_info: Any, block_device_info: Any = None) -> bool:
         """Write the machine; True when it is another one than before."""
@@ -103,7 +105,7 @@ class Base(virt_driver.ComputeDriver):
         volumes.disconnect_all(guest.folder)
         self._store.remove_all(uuid)
         disks.remove_folder(guest.folder)
-        self._ports.release(uuid)
+        self._consoles.release(uuid)
 
 
 def _taps(guest: Guest) -> list[str]:

@@ -17,13 +17,9 @@ class Consoles(Base):
         return guest.console_output()
 
     def get_serial_console(self, context: Any, instance: Any) -> Any:
-        """Not through a proxy yet."""
-        raise exception.ConsoleTypeUnavailable(
-            "The serial console is not offered through nova-serialproxy yet; on the host use"
-            f" 'beastack-guest attach --dir {self._guest(instance).folder}'",
-            console_type="serial",
-        )
+        """The way to its serial console, for nova-serialproxy."""
+        return self._consoles.serial(instance)
 
     def get_vnc_console(self, context: Any, instance: Any) -> Any:
-        """Guests have no screen yet."""
-        raise exception.ConsoleTypeUnavailable(console_type="vnc")
+        """The way to its screen, for nova-novncproxy."""
+        return self._consoles.screen(instance)

@@ -16,6 +16,10 @@ class NoPortLeft(Exception):
     """Every port of the range belongs to a guest."""
 
 
+def _key(uuid: str, what: str) -> str:
+    return f"{uuid}:{what}" if what else uuid
+
+
 class ConsolePorts:
     """The map below the folder of the instances."""
 
@@ -35,28 +39,29 @@ class ConsolePorts:
     def _write(self, ports: dict[str, int]) -> None:
         write_whole(self._file, json.dumps(ports, indent=1, sort_keys=True).encode(), 0o600)
 
-    def allocate(self, uuid: str) -> int:
-        """The port of this guest, the same at every call until it is released."""
+    def allocate(self, uuid: str, what: str = "") -> int:
+        """The port of this guest (for `what`), the same at every call until it is released."""
+        key = _key(uuid, what)
         with locked(self._lock, _SECONDS):
             ports = self._read()
-            if ports.get(uuid) in self._ports:
-                return ports[uuid]
+            if ports.get(key) in self._ports:
+                return ports[key]
             port = self._free(ports)
             if port is None:  # forget guests that are gone; normally each was released at its end
-                ports = {each: port for each, port in ports.items() if (self._instances / each).is_dir()}
+                ports = {k: port for k, port in ports.items() if (self._instances / k.partition(":")[0]).is_dir()}
                 port = self._free(ports)
             if port is None:
                 raise NoPortLeft(f"all {len(self._ports)} console ports are taken ([beastack] console_ports)")
-            self._write({**ports, uuid: port})
+            self._write({**ports, key: port})
             return port
 
     def _free(self, ports: dict[str, int]) -> int | None:
         taken = set(ports.values())
         return next((port for port in self._ports if port not in taken), None)
 
-    def release(self, uuid: str) -> None:
+    def release(self, uuid: str, what: str = "") -> None:
         """The guest is gone."""
         with locked(self._lock, _SECONDS):
             ports = self._read()
-            if ports.pop(uuid, None) is not None:
+            if ports.pop(_key(uuid, what), None) is not None:
                 self._write(ports)

@@ -1,5 +1,6 @@
 """Options of `[beastack]` about guests. nova-compute and the privileged side read them, each from its own files."""
 
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -55,6 +56,11 @@ OPTIONS = [
         help="TCP ports on 127.0.0.1 for serial consoles, both ends included. Keep them below the host's ephemeral "
         "ports (net.inet.ip.portrange.first, 10000).",
     ),
+    cfg.StrOpt(
+        "screens_path",
+        default="/var/run/beastack/screens",
+        help="Folder of root's for the sockets of frame buffers; short, as sun_path holds 104 bytes (unix(4)).",
+    ),
 ]
 
 
@@ -77,3 +83,13 @@ def console_ports(group: Any) -> range:
 def passthrough(group: Any) -> frozenset[str]:
     """The configured devices."""
     return frozenset(str(each).strip() for each in group.passthrough)
+
+
+def nmdm_device(number: int) -> str:
+    """bhyve's side of the null-modem pair of this number (nmdm(4)); the supervisor has the other, B."""
+    return f"/dev/nmdm{number}A"
+
+
+def screen_socket(group: Any, uuid: str) -> Path:
+    """Where bhyve makes the socket of a guest's frame buffer."""
+    return Path(group.screens_path) / f"{uuid}.sock"

@@ -27,9 +27,9 @@ from pathlib import Path
 from beastack.freebsd.process import is_same, kill_and_wait
 
 MACHINE, STATE, LOCK = "machine.json", "state.json", "lock"
-CONTROL, CONSOLE = "control.sock", "console.sock"
+CONTROL, CONSOLE, SCREEN = "control.sock", "console.sock", "screen.sock"
 CONSOLE_LOG, SUPERVISOR_LOG = "console.log", "supervisor.log"
-RUNTIME_FILES = (STATE, CONTROL, CONSOLE)
+RUNTIME_FILES = (STATE, CONTROL, CONSOLE, SCREEN)
 
 LIVE_STATES = ("starting", "running", "paused", "rebooting", "stopping")
 END_STATES = ("stopped", "crashed", "failed")

@@ -24,7 +24,7 @@ from beastack.freebsd import bhyve, bhyve_json, bhyve_read, pci
 from beastack.freebsd.errors import NoSuchMachine
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.process import is_same, kill_and_wait
-from beastack.privsep import checks, guest_conf, guest_files, guest_pins, iscsi, volumes
+from beastack.privsep import checks, guest_conf, guest_consoles, guest_files, guest_pins, iscsi, volumes
 from beastack.privsep.context import entry, query
 from beastack.privsep.guest_files import GuestFileError, GuestState
 
@@ -76,16 +76,7 @@ def check_machine(text: str, uuid: str, folder: Path) -> bhyve.Machine:
         _refuse(f"the machine is {machine.name!r} ({machine.uuid}), not {uuid}")
     if machine.bootrom.code != cfg.CONF.beastack.bootrom:
         _refuse(f"bootrom: {machine.bootrom.code!r} is not the configured one")
-    console, screen = machine.console, machine.frame_buffer
-    ports = guest_conf.console_ports(cfg.CONF.beastack)
-    if not isinstance(console, bhyve.TcpConsole) or console.address != "127.0.0.1":
-        _refuse("console: only TCP on 127.0.0.1 is served")
-    elif console.port not in ports:
-        _refuse(f"console: port {console.port} is not one of {ports.start}-{ports.stop - 1}")
-    if screen is not None and (not isinstance(screen, bhyve.FrameBuffer) or screen.address != "127.0.0.1"):
-        _refuse("frame buffer: only on 127.0.0.1")
-    if machine.more_consoles or machine.channels:
-        _refuse("consoles: one serial console and no channels are served")
+    guest_consoles.check(machine, cfg.CONF.beastack)
     for device in machine.passthrough:
         _check_passed_through(device)
     for nic in machine.nics:
@@ -142,6 +133,7 @@ def _start(uuid: str, folder: Path) -> None:
         base = guest_conf.register(cfg.CONF).guests_path
         guest_pins.unpin(base, uuid)
         machine = check_machine(raw.decode(errors="replace"), uuid, folder)
+        guest_consoles.prepare(machine)
         if guest_pins.needed(folder):
             machine = guest_pins.pin(machine, folder, base, uuid)
         done = subprocess.run(

@@ -13,7 +13,7 @@ def test_roles_decide_what_a_host_runs() -> None:
     both = services.on_host(LAYOUT, Host(name="a"))
     assert {"nova-compute-a", "bridge-agent-a", "dhcp-agent-a", "metadata-agent-a"} <= set(both)
     compute = services.on_host(LAYOUT, Host(name="b", roles=["compute"]))
-    assert set(compute) == {"nova-compute-b", "bridge-agent-b"}
+    assert set(compute) == {"nova-compute-b", "consoles-b", "bridge-agent-b"}
     assert "nova-compute-c" not in services.on_host(LAYOUT, Host(name="c", roles=["network"]))
 
 

@@ -3,6 +3,7 @@ section 2).
 """
 
 import os
+import shutil
 
 os.environ.setdefault("OS_NOVA_DISABLE_EVENTLET_PATCHING", "true")
 
@@ -20,5 +21,6 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     made.driver.init_host("fbsd1")
     yield made
     made.host.end()
+    shutil.rmtree(made.screens)
     CONF.reset()
     CONF.clear()

@@ -1,5 +1,6 @@
 """A driver over the real privsep entry points (in this process) and the programs of fakes.py."""
 
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ class Lab:
     def __init__(self, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         objects.register_all()
         self.host = FakeHost(base)
+        # sun_path is short, pytest's folders are long
+        self.screens = Path(tempfile.mkdtemp(prefix="bs-", dir="/tmp"))
         self.folder = self.host.guest
         for each in list(self.folder.iterdir()):
             each.unlink()
@@ -71,6 +74,7 @@ class Lab:
             ("bootrom", str(firmware)),
             ("bootrom_vars", str(base / "vars.fd")),
             ("console_ports", f"{port}-{port + 3}"),
+            ("screens_path", str(self.screens)),
         ):
             CONF.set_override(name, value, "beastack")
         context.default.set_client_mode(False)

@@ -174,12 +174,6 @@ def test_bhyve_that_does_not_start(lab: Lab) -> None:
     assert not lab.folder.exists()
 
 
-def test_consoles_are_not_promised(lab: Lab) -> None:
-    for method in (lab.driver.get_serial_console, lab.driver.get_vnc_console):
-        with pytest.raises(exception.ConsoleTypeUnavailable):
-            method(None, lab.instance)
-
-
 def test_resources(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {
         "hw.ncpu": "4\n",

@@ -16,6 +16,8 @@ PORTS = {
     "neutron": 9696,
     "rabbitmq": 5672,
     "memcached": 11211,
+    "nova-novncproxy": 6080,
+    "nova-serialproxy": 6083,
 }
 
 

@@ -1,8 +1,16 @@
 """nova: the control plane's services, and nova-compute on a host."""
 
 from beastack.cloud.config.common import PORTS, Sections, base, client_auth, database, url
-from beastack.cloud.layout import Layout
+from beastack.cloud.layout import LOCKS, Layout
 from beastack.cloud.platform import programs
+
+CONSOLE_PORT = 6079
+
+
+def console_tls(layout: Layout, name: str) -> tuple[str, str, str]:
+    """Certificate, key and authority of a host's console service, or of the proxy (cloud/certificates.py)."""
+    where = layout.data("certificates")
+    return str(where / f"{name}.pem"), str(where / f"{name}.key"), str(where / "ca.pem")
 
 
 def control(layout: Layout, secrets: dict[str, str]) -> Sections:
@@ -16,6 +24,8 @@ def control(layout: Layout, secrets: dict[str, str]) -> Sections:
         "osapi_compute_workers": 1,
         # the smallest cloud has one host
         "allow_resize_to_same_host": True,
+        # the console proxies' own default is eventlet (plugpoints.md, section 2)
+        "concurrency_backend": "threading",
     }
     sections["api_database"] = {"connection": database(layout, secrets, "nova_api"), "max_pool_size": 5}
     sections["api"] = {"auth_strategy": "keystone"}
@@ -27,6 +37,20 @@ def control(layout: Layout, secrets: dict[str, str]) -> Sections:
         **client_auth(layout, secrets, "neutron"),
         "service_metadata_proxy": True,
         "metadata_proxy_shared_secret": secrets["metadata"],
+    }
+    cert, key, authority = console_tls(layout, "proxy")
+    sections["serial_console"] = {
+        "serialproxy_host": layout.address,
+        "serialproxy_port": PORTS["nova-serialproxy"],
+    }
+    sections["vnc"] = {
+        "novncproxy_host": layout.address,
+        "novncproxy_port": PORTS["nova-novncproxy"],
+        # nothing but a host with a certificate of the cloud's shows a screen
+        "auth_schemes": "vencrypt",
+        "vencrypt_client_cert": cert,
+        "vencrypt_client_key": key,
+        "vencrypt_ca_certs": authority,
     }
     sections["cinder"] = {"catalog_info": "volumev3::publicURL"}
     return sections
@@ -53,12 +77,22 @@ def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, he
         "reserved_host_memory_mb": 256,
         "sync_power_state_interval": 60,
     }
+    cert, key, authority = console_tls(layout, host)
+    sections["serial_console"] = {"enabled": True, "base_url": f"ws://{layout.address}:{PORTS['nova-serialproxy']}/"}
+    sections["vnc"] = {"enabled": True, "novncproxy_base_url": f"{url(layout, 'nova-novncproxy')}/vnc_lite.html"}
     sections["workarounds"] = {"disable_rootwrap": True}
     sections["beastack"] = {
         "instances_path": str(state / "instances"),
         "bootrom": code,
         "bootrom_vars": variables,
         "console_ports": "7000-7999",
+        "console_address": address,
+        "console_port": CONSOLE_PORT,
+        "console_proxies": layout.address,
+        "console_cert": cert,
+        "console_key": key,
+        "console_ca": authority,
+        "screens_path": str(LOCKS / "screens"),
         # nova-compute plugs taps and runs guests; wiring and filtering are the agents'
         "privsep_entries": "guests,volumes,iscsi,interfaces.ensure_tap,interfaces.destroy_interface",
     }

@@ -46,6 +46,7 @@ FREEBSD = (
     "dnsmasq",
     "haproxy",
     "radvd",
+    "novnc",
 )
 
 # Seconds: a slow mirror is waited for, a dead one is not.

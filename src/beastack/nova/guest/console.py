@@ -1,18 +1,22 @@
-"""The serial console: from bhyve's TCP port to the journal and to every viewer on `console.sock`.
+"""The serial console: from bhyve's end of the line to the journal and to every viewer on `console.sock`.
 
 bhyve's own console (`-l com1,tcp=…`, 15-bhyve-uefi.txt) takes one client, forgets what came before that
 client, and drops it at each restart. So this hub is that one client from the first moment: it tries the port
-every few milliseconds until bhyve has bound it. Every viewer sees everything; the first to type is the writer
-until it leaves.
+every few milliseconds until bhyve has bound it. Every viewer sees everything; who types first is the writer until it
+leaves or is quiet for a while (beastack.consoles.pen).
 """
 
 import contextlib
 import os
 import selectors
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from beastack.consoles.pen import Pen
+from beastack.freebsd.bhyve import Console
+from beastack.nova.guest.console_end import Line, open_line, tells_when_open
 from beastack.nova.guest.journal import Journal
 
 RETRY = 0.005  # until bhyve has bound its port
@@ -43,18 +47,17 @@ class Viewer:
 class ConsoleHub:
     """Owns the connection to bhyve and the viewers; driven by the supervisor's loop."""
 
-    def __init__(
-        self, selector: Selector, journal: Journal, address: tuple[str, int], on_connect: Callable[[], None]
-    ) -> None:
+    def __init__(self, selector: Selector, journal: Journal, console: Console, on_connect: Callable[[], None]) -> None:
         self._selector = selector
         self._journal = journal
-        self._address = address
+        self._place = console
         self._on_connect = on_connect
         self._listener: socket.socket | None = None
-        self._guest: socket.socket | None = None
+        self._guest: Line | None = None
+        self._heard = False
         self._to_guest = bytearray()
         self._viewers: list[Viewer] = []
-        self._writer: Viewer | None = None
+        self._pen = Pen()
         self._next_try: float | None = None
         self._eager_until = 0.0
 
@@ -79,22 +82,17 @@ class ConsoleHub:
         if self._next_try is None or now < self._next_try:
             return
         self._next_try = now + (RETRY if now < self._eager_until else RETRY_LATER)
-        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            client.settimeout(0.2)
-            client.bind((self._address[0], 0))
-            if client.getsockname() == self._address:
-                raise ConnectionRefusedError("this would connect to itself")
-            client.connect(self._address)
-        except OSError:  # not bound yet: the next attempt is planned
-            client.close()
+            line = open_line(self._place)
+        except OSError:  # not there yet: the next attempt is planned
             return
-        client.setblocking(False)
         self._next_try = None
-        self._guest = client
-        self._selector.register(client, selectors.EVENT_READ, self._from_guest)
+        self._guest = line
+        self._heard = tells_when_open(self._place)
+        self._selector.register(line.fileno(), selectors.EVENT_READ, self._from_guest)
         self._update_guest()
-        self._on_connect()
+        if self._heard:
+            self._on_connect()
 
     def _from_guest(self, mask: int, now: float) -> None:
         if self._guest is None:
@@ -111,40 +109,41 @@ class ConsoleHub:
             self._drop_guest()
             self._next_try = now + RETRY_LATER
 
-    def _receive(self) -> bool:
-        """Take what is there; False at the end of the connection."""
+    def _receive(self, *, last: bool = False) -> bool:
+        """Take what is there; False at the end of the connection, and when nothing is there any more at the last."""
         assert self._guest is not None  # noqa: S101
         try:
             data = self._guest.recv(_CHUNK)
         except BlockingIOError:
-            return True
+            return not last
         except OSError:
             return False
         if data:
             self._journal.append(data)
             self._show(data)
+            if not self._heard:
+                self._heard = True
+                self._on_connect()
         return bool(data)
 
     def _update_guest(self) -> None:
         if self._guest is not None:
             write = selectors.EVENT_WRITE if self._to_guest else 0
-            self._selector.modify(self._guest, selectors.EVENT_READ | write, self._from_guest)
+            self._selector.modify(self._guest.fileno(), selectors.EVENT_READ | write, self._from_guest)
         for viewer in list(self._viewers):
             self._update(viewer)
 
     def _drop_guest(self) -> None:
         if self._guest is not None:
-            self._selector.unregister(self._guest)
+            self._selector.unregister(self._guest.fileno())
             self._guest.close()
             self._guest = None
 
     def bhyve_ended(self) -> None:
         """Take the last words, which the kernel still holds, and let go."""
-        if self._guest is not None:
-            self._guest.settimeout(0.2)  # its end is closed: this comes to the end at once
-            for _ in range(256):
-                if not self._receive():
-                    break
+        for _ in range(256):
+            if self._guest is None or not self._receive(last=True):
+                break
         self._drop_guest()
         self._next_try = None
 
@@ -191,13 +190,11 @@ class ConsoleHub:
             return
         if not data:  # it may still listen
             viewer.reads = False
-            if self._writer is viewer:
-                self._writer = None
+            self._pen.leave(viewer)
             self._update(viewer)
             return
-        if self._writer is None:
-            self._writer = viewer
-        if self._writer is viewer:
+        if self._pen.take(viewer, time.monotonic()):
+            viewer.told = False
             self._to_guest += data
             self._update_guest()
         elif not viewer.told:
@@ -237,8 +234,7 @@ class ConsoleHub:
             self._selector.unregister(viewer.socket)
         viewer.socket.close()
         self._viewers.remove(viewer)
-        if self._writer is viewer:
-            self._writer = None
+        self._pen.leave(viewer)
 
     def close(self) -> None:
         """Let everyone go; what is buffered for a viewer is tried once more."""

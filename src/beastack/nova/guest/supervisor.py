@@ -28,12 +28,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from beastack.freebsd.bhyve import BadMachine, Capabilities, Machine, TcpConsole, argv
+from beastack.freebsd.bhyve import Capabilities, Machine, argv
 from beastack.nova.guest.bhyve_child import BhyveChild, bhyvectl, destroy_vm, meaning, run_tool, say
 from beastack.nova.guest.console import ConsoleHub
 from beastack.nova.guest.control import ControlServer
 from beastack.nova.guest.journal import Journal
-from beastack.privsep.guest_files import CONSOLE, CONSOLE_LOG, CONTROL, LIVE_STATES, STATE, GuestState, write_whole
+from beastack.nova.guest.screen import ScreenDoor
+from beastack.privsep.guest_files import (
+    CONSOLE,
+    CONSOLE_LOG,
+    CONTROL,
+    LIVE_STATES,
+    SCREEN,
+    STATE,
+    GuestState,
+    write_whole,
+)
 
 TERM_AGAIN = 10.0  # seconds between two presses of the power button
 FORCE_SECONDS = 10.0  # bhyve may take this long to obey bhyvectl
@@ -51,14 +61,13 @@ class Supervisor:
     """Runs in the guest's folder, holding its lock, until the guest has ended."""
 
     def __init__(self, machine: Machine, can: Capabilities, state: GuestState, owner: int | None) -> None:
-        if not isinstance(machine.console, TcpConsole):
-            raise BadMachine("console: only a console on TCP can be supervised")
         self._machine, self._can, self._state, self._owner = machine, can, state, owner
         self._selector = selectors.DefaultSelector()
-        address = (machine.console.address, machine.console.port)
         journal = Journal(CONSOLE_LOG, owner=owner)
-        self._console = ConsoleHub(self._selector, journal, address, self._console_bound)
+        self._console = ConsoleHub(self._selector, journal, machine.console, self._console_bound)
         self._control = ControlServer(self._selector, lambda: self._state, self)
+        screen = machine.frame_buffer
+        self._screen = ScreenDoor(self._selector, screen) if screen is not None else None
         self._child: BhyveChild | None = None
         self._started = 0.0
         self._quick = 0
@@ -147,6 +156,8 @@ class Supervisor:
         """Open the sockets in the working directory."""
         self._console.listen(CONSOLE, self._owner)
         self._control.listen(CONTROL, self._owner)
+        if self._screen is not None:
+            self._screen.listen(SCREEN, self._owner)
 
     def run(self) -> str:
         """Supervise until the end; the name of the state it ended in."""
@@ -169,6 +180,8 @@ class Supervisor:
             raise
         self._console.close()
         self._control.close()
+        if self._screen is not None:
+            self._screen.close()
         return self._state.state
 
     def _turn(self) -> None:
@@ -338,7 +351,7 @@ class Supervisor:
         """The last word: /dev/vmm is cleaned before it is said, so whoever hears it may start anew."""
         self._timers.clear()
         destroy_vm(self._machine.name)
-        for name in (CONSOLE, CONTROL):
+        for name in (CONSOLE, CONTROL, SCREEN):
             with contextlib.suppress(FileNotFoundError):
                 Path(name).unlink()
         self._console.note(reason)

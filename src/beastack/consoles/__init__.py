@@ -1,0 +1,1 @@
+"""Consoles over the network: one small service a host, between nova's proxies and the guests' supervisors."""
