@@ -138,7 +138,7 @@ def test_tap_is_held_by_one_process_and_goes_down_after_it(host: Host) -> None:
 
 
 def test_what_is_not_simulated_is_refused(host: Host) -> None:
-    for command in ("ifconfig vlan create", "ifconfig em0 frobnicate", "netstat -s", "jail -f /etc/jail.conf x"):
+    for command in ("ifconfig lagg create", "ifconfig em0 frobnicate", "netstat -s", "jail -f /etc/jail.conf x"):
         out, rc = host.run(command)
         assert rc != 0, command
         assert out, command
