@@ -34,6 +34,23 @@ def until(what: str, condition: Callable[[], object], seconds: float = 90) -> No
         time.sleep(0.2)
 
 
+def _foreign(pid: int | None) -> bool:
+    """Whether a process comes from another that was there before us and is not ours: somebody else's work meanwhile.
+
+    What a cloud leaves is below this process, or a daemon below init that is younger than this process.
+    """
+    me = psutil.Process()
+    while pid not in (None, 0, 1, me.pid):
+        try:
+            process = psutil.Process(pid)
+            if process.create_time() < me.create_time():
+                return True
+            pid = process.ppid()
+        except psutil.NoSuchProcess:
+            return False
+    return False
+
+
 def footprint() -> dict[str, set[str]]:
     """What a cloud could leave behind on this machine."""
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, timeout=10, check=True).stdout
@@ -43,7 +60,7 @@ def footprint() -> dict[str, set[str]]:
         "listening": {
             f"{c.laddr.ip}:{c.laddr.port}"
             for c in psutil.net_connections("inet")
-            if c.status == psutil.CONN_LISTEN and c.laddr
+            if c.status == psutil.CONN_LISTEN and c.laddr and not _foreign(c.pid)
         },
         "processes": {
             " ".join(p.info["cmdline"] or [])
