@@ -103,9 +103,10 @@ def allowed(state: State, rules: Iterable[Rule], member: Callable[[str, str], bo
     ``member`` says whether a table (by its name) holds an address. Raises nothing; what cannot be known is not allowed.
     """
     for rule in rules:
-        if rule.action == "block" and rule.source_not and state.direction == "out" and rule.direction != "out":
+        if rule.action == "block" and rule.direction == "in" and state.direction == "out" and rule.protocol is None:
             # no state answers from an address that the port may not use
-            if rule.family in (None, state.family) and not _within(rule.source, state.destination, member):
+            from_it = _within(rule.source, state.destination, member) != rule.source_not
+            if rule.family in (None, state.family) and not rule.destination and from_it:
                 return False
             continue
         if _matches(rule, state, member):

@@ -1,7 +1,7 @@
 """A host whose pfctl and ngctl are the simulation's: a second reading of FreeBSD to hold ours against."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from beastack.freebsd.errors import failure
 from beastack.freebsd.host import Completed, JailHost
@@ -14,6 +14,7 @@ class SimulatedHost:
 
     def __init__(self, interfaces: Sequence[str] = ()) -> None:
         self.interfaces = list(interfaces)
+        self.clock: Callable[[], float] = time.monotonic
         self.pf = Pf()
         self.netgraph = Netgraph(lambda: self.interfaces)
         self.ran: list[list[str]] = []
@@ -27,7 +28,7 @@ class SimulatedHost:
         program, *rest = argv
         match program:
             case "pfctl":
-                out, err, rc = self.pf.pfctl(rest, input or "", time.monotonic())
+                out, err, rc = self.pf.pfctl(rest, input or "", self.clock())
             case "ngctl":
                 out, err, rc = self.netgraph.ngctl(rest, input or "")
             case "kldload":

@@ -199,13 +199,16 @@ def test_states_that_cannot_be_read_are_ended(port: Port, monkeypatch: pytest.Mo
         (Rule("pass", "a", "out", 6, TCP, destination="2001:db8::3", stateful=True), False),
         (Rule("pass", "a", "out", 6, ICMP6, icmp_type=80, stateful=True), False),
         (Rule("block", "a", "out", 6), False),
-        (Rule("block", "a", None, 6, source="2001:db8::2", source_not=True), True),
-        (Rule("block", "a", None, 6, source="2001:db8::3", source_not=True), False),
+        (Rule("block", "a", "in", 6, source="2001:db8::2", source_not=True), True),
+        (Rule("block", "a", "in", 6, source="2001:db8::3", source_not=True), False),
+        (Rule("block", "a", "in", 4), True),
+        (Rule("block", "a", "in", 6), False),
+        (Rule("block", "a", "in", 6, UDP), True),
     ],
 )
 def test_a_state_against_a_rule(rule: Rule, expected: bool) -> None:
     state = State(TAP, "out", TCP, "2001:db8::1", 4000, "2001:db8::2", 80, "1/1")
-    rest = [Rule("pass", "rest", None, stateful=True)] if rule.source_not else []
+    rest = [Rule("pass", "rest", None, stateful=True)] if rule.action == "block" and rule.direction == "in" else []
     assert pf_states.allowed(state, [rule, *rest], lambda *_: False) is expected
 
 
