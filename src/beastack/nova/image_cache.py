@@ -117,7 +117,10 @@ def check(path: Path, image_id: str, declared: str) -> int:
     images.do_image_deep_inspection({"disk_format": declared}, image_id, str(path))
     if declared == "raw":
         return path.stat().st_size
-    found = images.qemu_img_info(str(path), format=declared)
+    try:
+        found = images.qemu_img_info(str(path), format=declared)
+    except exception.InvalidDiskInfo as error:
+        raise _unacceptable(image_id, f"qemu-img cannot read it: {error}") from error
     if found.file_format != declared:
         raise _unacceptable(image_id, "qemu-img sees another format than glance declares")
     specific = found.format_specific if isinstance(found.format_specific, dict) else {}

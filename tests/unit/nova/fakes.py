@@ -67,13 +67,24 @@ except FileNotFoundError:
     print("vm_open: nosuch could not be opened: No such file or directory")
     sys.exit(1)
 action = sys.argv[2]
-if action == "--destroy":
+if action == "--get-stats":
+    print("vcpu0 stats:\\nResident memory                         \\t40968192")
+elif action == "--destroy":
     os.unlink(d + "/vmm")
 else:
     try:
         os.kill(pid, signal.SIGUSR1 if action == "--force-reset" else signal.SIGUSR2)
     except ProcessLookupError:
         pass
+"""
+
+
+_RCTL = """#!/bin/sh
+if [ -e {folder}/no-racct ]; then
+    echo "rctl: RACCT/RCTL present, but disabled; enable using kern.racct.enable=1 tunable"
+    exit 1
+fi
+echo $@ >> {folder}/rctl.log
 """
 
 
@@ -110,6 +121,7 @@ class FakeHost:
             ("bhyve", _BHYVE),
             ("bhyvectl", _BHYVECTL),
             ("ifconfig", "#!/bin/sh\necho $@ >> {folder}/ifconfig.log\n"),
+            ("rctl", _RCTL),
             ("kldload", "#!/bin/sh\n"),
             ("sysctl", "#!/bin/sh\necho 15.1-RELEASE\n"),
         ):

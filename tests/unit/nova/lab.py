@@ -2,7 +2,8 @@
 
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,7 +80,7 @@ class Lab:
             CONF.set_override(name, value, "beastack")
         context.default.set_client_mode(False)
         self.taps: list[str] = []
-        monkeypatch.setattr(interfaces, "ensure_tap", lambda name, *_: self.taps.append(name))
+        monkeypatch.setattr(interfaces, "ensure_tap", self.plug)
         monkeypatch.setattr(interfaces, "destroy_interface", self.unplug)
         self.service = SimpleNamespace(disabled=False, disabled_reason=None, save=lambda: None)
         fake = SimpleNamespace(
@@ -110,6 +111,10 @@ class Lab:
             [model.VIF(id=PORT, address="fa:16:3e:00:00:01", network=network, type="tap", active=False)]
         )
 
+    def plug(self, name: str, *_: Any) -> None:
+        if name not in self.taps:
+            self.taps.append(name)
+
     def unplug(self, name: str) -> None:
         if name in self.taps:
             self.taps.remove(name)
@@ -124,6 +129,14 @@ class Lab:
 
     def spawn(self, **more: Any) -> None:
         self.driver.spawn(None, self.instance, self.image, [], None, {}, self.network_info, **more)
+
+    @staticmethod
+    def until(condition: Callable[[], object]) -> None:
+        """Wait for something that another process does."""
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def state(self) -> int:
         return int(self.driver.get_info(self.instance).state)

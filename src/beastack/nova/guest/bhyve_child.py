@@ -111,6 +111,11 @@ class BhyveChild:
         """Send a signal, if it has not ended."""
         self._process.send_signal(number)
 
+    def stand_still(self) -> None:
+        """Stop it, and wait until no thread of it runs any more (or it has ended, which `poll` will tell)."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
     def wait(self) -> None:
         """Wait until it has ended after SIGKILL."""
         self._process.wait(_COMMAND_SECONDS)

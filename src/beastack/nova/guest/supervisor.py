@@ -148,7 +148,7 @@ class Supervisor:
     def _still(self) -> None:
         if self._child is None or self._state.state != "running":
             raise ValueError(f"the guest is {self._state.state}, not running")
-        self._child.signal(signal.SIGSTOP)
+        self._child.stand_still()
 
     # -- the loop
 

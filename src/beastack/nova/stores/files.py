@@ -7,6 +7,7 @@ UUID/kept/DISK.raw       as it was before a resize
 UUID/frozen-….raw        while a snapshot is read
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -143,10 +144,19 @@ class FileStore:
 
 def _reader(descriptor: int) -> Reader:
     def read(offset: int, length: int) -> bytes:
+        if _only_hole(descriptor, offset, length):
+            return b""
         data = os.pread(descriptor, length, offset)
         return b"" if is_zero(data) else data
 
     return read
+
+
+def _only_hole(descriptor: int, offset: int, length: int) -> bool:
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA) >= offset + length
+    except OSError as error:
+        return error.errno == errno.ENXIO  # no data from there on; other errors: this file system knows no holes
 
 
 def _grow(path: Path, size: int | None) -> None:
