@@ -62,10 +62,8 @@ class Session:
 
 def parse_sessions(text: str, argv: tuple[str, ...] = ("iscsictl",)) -> list[Session]:
     """``iscsictl --libxo json -L``; without sessions the list is missing. Raises UnexpectedOutput."""
-    if not text.strip() or '"session"' not in text:
-        return []
     found = []
-    for row in libxo.rows(text, argv, "iscsictl", "session"):
+    for row in libxo.rows(text, argv, "iscsictl", "session", optional=True):
         disks = {}
         if row.has("devices"):
             for lun in row.below("devices").rows("lun"):

@@ -56,13 +56,18 @@ def _rows(value: object, argv: Sequence[str], what: str) -> list[Row]:
     return [Row(one, argv) for one in value]
 
 
-def rows(text: str, argv: Sequence[str], *path: str) -> list[Row]:
-    """The list at ``path`` (names of objects, the last one of the list). Raises UnexpectedOutput."""
+def rows(text: str, argv: Sequence[str], *path: str, optional: bool = False) -> list[Row]:
+    """The list at ``path`` (names of objects, the last one of the list). Raises UnexpectedOutput.
+
+    ``optional``: a program that does not print an empty list means no rows; what holds the list has to be there.
+    """
     try:
         value: object = json.loads(text)
     except (ValueError, RecursionError) as e:
         raise UnexpectedOutput(argv, text, f"JSON with {'/'.join(path)}") from e
     for name in path:
+        if optional and name == path[-1] and isinstance(value, dict) and name not in value:
+            return []
         if not isinstance(value, dict) or name not in value:
             raise UnexpectedOutput(argv, text, f"JSON with {'/'.join(path)}")
         value = value[name]
