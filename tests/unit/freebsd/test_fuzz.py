@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.freebsd.recorded import everything
 from tests.unit.freebsd.simulated import SimulatedHost
 from tests.unit.freebsd.test_bhyve import SEEN, SMALL
-from tests.unit.freebsd.test_iscsi import SESSIONS
+from tests.unit.freebsd.test_iscsi_pci import LISTED, PCICONF
 from tests.unit.freebsd.test_pf_states import LISTING
 from tests.unit.freebsd.test_pf_states import TAP as STATES_OF
 
@@ -55,8 +55,8 @@ UNRECORDED = [
     "Neighbor                             Linklayer Address  Netif Expire    1s 5s\n"
     "2001:db8:5::2                        fa:16:3e:00:00:02    epair0b 23h59m58s S R\n",
     LISTING,
-    SESSIONS,
-    "ppt0@pci0:1:0:0:\tclass=0x020000 rev=0x01 hdr=0x00 vendor=0x8086 device=0x1533 subvendor=0x8086 subdevice=0x0001\n",
+    LISTED,
+    PCICONF,
     # of 04 our reader knows none: every rule of ours is quick, on one interface, and labelled
     "".join(f"{render(rule, 'tap1-x')}\n" for rule in (RULE, block_all("tap1-x"))),
 ]

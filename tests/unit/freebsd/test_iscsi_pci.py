@@ -61,7 +61,15 @@ def test_sessions_and_their_disks() -> None:
     assert (first.state, first.disks) == ("Connected", {0: "da0", 1: "da3"})
     assert (second.portal, second.state, second.disks) == ("10.0.0.2:3261", "Login failed", {})
     assert iscsi.parse_sessions('{"iscsictl": {}}') == []
-    assert iscsi.parse_sessions("") == []
+
+
+@pytest.mark.parametrize("text", ["", "iscsictl: ISCSISLIST", "{}", '{"iscsictl": {"session": 3}}', LISTED[:-3]])
+def test_what_cannot_be_read_is_not_no_session(text: str) -> None:
+    with pytest.raises(UnexpectedOutput):
+        iscsi.parse_sessions(text)
+
+
+def test_a_row_of_another_type_is_refused() -> None:
     with pytest.raises(UnexpectedOutput):
         iscsi.parse_sessions('{"iscsictl": {"session": [{"name": 5}]}}')
 
