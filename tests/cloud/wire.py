@@ -11,16 +11,24 @@ from typing import Self
 
 ETH_P_ALL = 3
 ARP, IPV4 = 0x0806, 0x0800
+VLAN = 0x8100
+# packet(7): the kernel takes the outer tag off and tells of it beside the frame
+SOL_PACKET, PACKET_AUXDATA, VLAN_VALID, TPID_VALID = 263, 8, 1 << 4, 1 << 6
+AUXDATA = struct.Struct("=IIIHHHH")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Source MAC address, type, the sender's IPv4 address of ARP and IPv4 (else empty), UDP source port (else 0)."""
+    """Source MAC address, type, the sender's IPv4 address of ARP and IPv4 (else empty), UDP source port (else 0).
+
+    ``tags`` are the numbers of its VLAN tags, the outer one first; ``kind`` is the outer tag's when there is one.
+    """
 
     source: str
     kind: int
     sender: str
     udp: int
+    tags: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, data: bytes) -> "Frame":
@@ -31,7 +39,22 @@ class Frame:
         if kind == IPV4 and len(data) >= 34 and data[23] == socket.IPPROTO_UDP:
             start = 14 + 4 * (data[14] & 15)
             udp = int.from_bytes(data[start : start + 2], "big")
-        return cls(data[6:12].hex(":"), kind, sender, udp)
+        tags, place = [], 12
+        while data[place : place + 2] in (b"\x81\x00", b"\x88\xa8") and len(data) >= place + 4:
+            tags.append(int.from_bytes(data[place + 2 : place + 4], "big") & 0xFFF)
+            place += 4
+        return cls(data[6:12].hex(":"), kind, sender, udp, tuple(tags))
+
+
+def whole(data: bytes, beside: list[tuple[int, int, bytes]]) -> bytes:
+    """The frame as it was on the cable, with the tag that the kernel took off."""
+    for level, kind, raw in beside:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA) and len(raw) >= AUXDATA.size:
+            status, _, _, _, _, tag, protocol = AUXDATA.unpack(raw[: AUXDATA.size])
+            if status & VLAN_VALID:
+                outer = protocol if status & TPID_VALID else VLAN
+                return data[:12] + struct.pack("!HH", outer, tag) + data[12:]
+    return data
 
 
 def cable(bridge: str) -> str:
@@ -48,6 +71,7 @@ class Wire:
     def __init__(self, interface: str) -> None:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._socket.bind((interface, 0))
+        self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self._socket.settimeout(0.2)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._collect, daemon=True)
@@ -56,7 +80,8 @@ class Wire:
     def _collect(self) -> None:
         while not self._stop.is_set():
             try:
-                data = self._socket.recv(65536)
+                data, beside, _, _ = self._socket.recvmsg(65536, socket.CMSG_SPACE(AUXDATA.size))
+                data = whole(data, beside)
             except TimeoutError:
                 continue
             if len(data) >= 14:

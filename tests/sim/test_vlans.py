@@ -83,3 +83,38 @@ def test_refused_children_are_not_made(host: Host, words: str, reason: str) -> N
     host.ok("ifconfig epair0 create")
     assert host.run(f"ifconfig vlan create {words}") == (f"ifconfig: {reason}\n", 1)
     assert host.ok("ifconfig -g vlan") == ""
+
+
+def test_a_member_with_children_keeps_its_tags_from_the_bridge(host: Host) -> None:
+    """15.0: frames with a tag are vlan(4)'s where a member has children; so a card serves a bridge and VLANs."""
+    host.ok(
+        "ifconfig epair9 create; ifconfig epair9a up; ifconfig bridge create name flat up; ifconfig flat addm epair9a; "
+        "ifconfig vlan create vlan 20 vlandev epair9a name v20 up; ifconfig bridge create name brq20 up; "
+        "ifconfig brq20 addm v20; for v in 1 20; do ifconfig epair$v create up; jail -c name=j$v path=/ vnet persist "
+        "allow.raw_sockets; ifconfig epair${v}b vnet j$v; jexec j$v ifconfig epair${v}b inet 10.5.0.1/24 up; done; "
+        "ifconfig flat addm epair1a; ifconfig brq20 addm epair20a; jail -c name=far path=/ vnet persist "
+        "allow.raw_sockets; ifconfig epair9b vnet far; jexec far ifconfig epair9b inet 10.5.0.3/24 up; "
+        "jexec far ifconfig vlan create vlan 20 vlandev epair9b name v20"
+    )
+    host.ok("jexec j1 ping -c 1 -t 3 10.5.0.3")
+    host.ok("jexec far ifconfig epair9b inet 10.5.0.3 -alias; jexec far ifconfig v20 inet 10.5.0.2/24 up")
+    host.ok("jexec j20 ping -c 1 -t 3 10.5.0.2")
+    assert host.run("jexec j1 ping -c 1 -t 1 10.5.0.2")[1] == 2
+
+
+def test_a_guard_sees_what_is_behind_a_tag(host: Host) -> None:
+    """ether_input() takes the tag off first: a guard that drops a tag's ethertype does not see one."""
+    host.ok(TWO_JAILS)
+    host.ok("kldload ng_ether ng_bpf; jail -r b; ifconfig epair0b up")
+    steps = "mkpeer epair0b: bpf lower in", "name epair0b:lower bsg", "connect epair0b: bsg: upper out"
+    # ldh [12]; jeq #0x8100 to the last; ret #65535; ret #0: all but a tag's ethertype passes
+    no_tags = "bpf_prog_len=4 bpf_prog=[ { code=40 k=12 } { code=21 jt=1 k=33024 } { code=6 k=65535 } { code=6 } ]"
+    everything = "bpf_prog_len=1 bpf_prog=[ { code=6 k=65535 } ]"
+    for step in (
+        *steps,
+        f'msg bsg: setprogram {{ thisHook="in" ifMatch="out" ifNotMatch="" {no_tags} }}',
+        f'msg bsg: setprogram {{ thisHook="out" ifMatch="in" ifNotMatch="in" {everything} }}',
+    ):
+        host.ok(f"echo '{step}' | ngctl -f -")
+    host.ok("ifconfig vlan create vlan 100 vlandev epair0b name v100; ifconfig v100 inet 10.1.0.2/24 up")
+    host.ok("jexec a ping -c 1 -t 3 10.1.0.2")

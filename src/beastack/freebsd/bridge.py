@@ -9,12 +9,15 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
-from beastack.freebsd.errors import NoSuchEntry, NotAMember, NotSupported, UnexpectedOutput
+from beastack.freebsd import ifnet
+from beastack.freebsd.errors import AlreadyMember, NoSuchEntry, NotAMember, NotSupported, UnexpectedOutput
 from beastack.freebsd.host import Host
 from beastack.freebsd.ifnet_lines import check_vlan, show_vlan_set
 from beastack.freebsd.ifnet_read import Interface, Member, get_interface
 
 _ENTRY = re.compile(r"([0-9a-f]{2}(?::[0-9a-f]{2}){5}) Vlan(\d{1,4}) (\S+) (\d{1,10}) flags=[0-9a-f]+<([^>]*)>")
+# The VLAN that frames without a tag have inside a bridge of ours.
+UNTAGGED = 1
 # Member flags as ifconfig(8) takes them and as it shows them.
 FLAGS = {"learn": "LEARNING", "discover": "DISCOVER", "private": "PRIVATE", "sticky": "STICKY"}
 
@@ -108,6 +111,25 @@ def attach_private(host: Host, bridge: str, member: str) -> None:
         set_flags(host, bridge, member, private=True)
     else:
         host.run(["ifconfig", bridge, "addm", member, "private", member])
+
+
+def attach_untagged(host: Host, bridge: str, member: str) -> None:
+    """Attach a member whose frames have no VLAN tag, in and out; before 15.0, where bridges cannot, as any member.
+
+    Without this a tag that a guest writes leaves by a card as it came: ether_input() takes it off before ng_ether(4)
+    and pf(4) look at the frame, and if_bridge(4) puts it on again. Raises DeviceBusy, NoSuchInterface.
+    """
+    shown = get_interface(host, bridge)
+    if shown.bridge_flags is None:
+        ifnet.attach_member(host, bridge, member)
+        return
+    for name, found in shown.members.items():
+        if found.untagged != UNTAGGED or found.tagged:
+            set_member_vlans(host, bridge, name, UNTAGGED)
+    set_vlan_filter(host, bridge, True)
+    if member not in shown.members:
+        with suppress(AlreadyMember):
+            host.run(["ifconfig", bridge, "addm", member, "untagged", str(UNTAGGED)])
 
 
 def set_vlan_filter(host: Host, bridge: str, on: bool) -> None:

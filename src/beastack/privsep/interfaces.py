@@ -2,6 +2,7 @@
 
 from oslo_config import cfg
 
+from beastack.freebsd import bridge as bridges
 from beastack.freebsd import ifnet
 from beastack.freebsd.errors import NoSuchInterface
 from beastack.freebsd.host import LocalHost
@@ -57,7 +58,9 @@ def attach_member(bridge: str, interface: str) -> None:
     found = _bridge(bridge, adopted=tap)
     if tap:
         ifnet.require_ours(HOST, member)
-    if member not in found.members:
+    if ifnet.GROUP in found.groups:
+        bridges.attach_untagged(HOST, found.name, member)
+    elif member not in found.members:
         ifnet.attach_member(HOST, found.name, member)
     ifnet.set_up(HOST, member)
 

@@ -9,8 +9,10 @@ import ipaddress
 
 from oslo_config import cfg
 
-from beastack.freebsd import ifnet, vlan, vxlan
+from beastack.freebsd import bridge as bridges
+from beastack.freebsd import ifnet, pf, vlan, vxlan
 from beastack.freebsd.host import LocalHost
+from beastack.freebsd.pf_rules import Rule
 from beastack.privsep import checks, conf
 from beastack.privsep.checks import Refused
 from beastack.privsep.context import entry
@@ -30,8 +32,13 @@ def _names(network_id: object, prefix: str) -> tuple[str, str, str]:
 
 
 def _join(bridge: str, uplink: str) -> None:
-    if uplink not in ifnet.require_ours(HOST, bridge).members:
-        ifnet.attach_member(HOST, bridge, uplink)
+    _open(uplink)
+    bridges.attach_untagged(HOST, ifnet.require_ours(HOST, bridge).name, uplink)
+
+
+def _open(uplink: str) -> None:
+    """Filtering is done at ports; what carries our mark and has no rules passes nothing (freebsd/pf_host.py)."""
+    pf.load_rules(HOST, uplink, [Rule("pass", f"{uplink}/open", allow_opts=True)])
 
 
 @entry
@@ -78,9 +85,16 @@ def ensure_vxlan(network_id: str, vni: int, mtu: int) -> bool:
 
 
 @entry
+def open_uplink(name: str) -> None:
+    """Let everything pass at a vln… or vxl… of ours: its rules, which were lost."""
+    _open(ifnet.require_ours(HOST, checks.uplink_name(name)).name)
+
+
+@entry
 def destroy_uplink(name: str) -> None:
-    """Destroy a vln… or vxl… of ours; gone is fine."""
+    """Destroy a vln… or vxl… of ours, and its rules; gone is fine."""
     ifnet.destroy(HOST, checks.uplink_name(name))
+    pf.unload(HOST, name)
 
 
 @entry

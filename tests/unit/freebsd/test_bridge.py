@@ -177,3 +177,32 @@ def test_single_lines() -> None:
 def test_lines_that_are_not_understood(line: str) -> None:
     with pytest.raises(UnexpectedOutput):
         parse_interfaces(f"x: flags=0<> metric 0 mtu 1500\n{line}\n")
+
+
+EMPTY = "".join(line + "\n" for line in BR_INT.splitlines() if "member:" not in line and "port " not in line).replace(
+    "flags=1<VLANFILTER>", "flags=0<>"
+)
+
+
+def test_members_without_tags_of_a_new_bridge() -> None:
+    add = "ifconfig br-int addm t0 untagged 1"
+    host = FakeHost({"ifconfig br-int": EMPTY, "ifconfig br-int vlanfilter": "", add: ""})
+    bridge.attach_untagged(host, "br-int", "t0")
+    # as recorded: the filter first, so that no member is ever without it
+    assert [c for c in host.ran if c != "ifconfig br-int"] == ["ifconfig br-int vlanfilter", add]
+
+
+def test_a_bridge_that_did_not_filter_loses_no_frame_on_the_way() -> None:
+    host = FakeHost(
+        {
+            "ifconfig br-int": BR_INT.replace("flags=1<VLANFILTER>", "flags=0<>"),
+            **{f"ifconfig br-int {words}": "" for words in (
+                "-iftagged epair1a 10,20-22", "ifuntagged epair1a 1", "ifuntagged epair0a 1", "vlanfilter",
+            )},
+        }
+    )  # fmt: skip
+    bridge.attach_untagged(host, "br-int", "epair0a")
+    assert host.ran[-1] == "ifconfig br-int vlanfilter"
+    old = FakeHost({"ifconfig brq-test": OLD, "ifconfig brq-test addm t0": ""})
+    bridge.attach_untagged(old, "brq-test", "t0")
+    assert old.ran[-1] == "ifconfig brq-test addm t0"

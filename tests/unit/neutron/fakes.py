@@ -9,6 +9,9 @@ from beastack.freebsd.errors import CommandFailed, NoSuchInterface, failure
 from beastack.freebsd.host import Completed
 from beastack.freebsd.ifnet_lines import Vlan, Vxlan
 from beastack.freebsd.ifnet_read import Interface, Member
+from beastack.freebsd.pf import load_rules as pf_load
+from beastack.freebsd.pf import unload as pf_unload
+from beastack.freebsd.pf_rules import Rule
 from beastack.neutron.agent import bridges, devices
 from beastack.privsep import context, guard, interfaces, pf, uplinks
 from tests.unit.freebsd.simulated import SimulatedHost
@@ -37,7 +40,7 @@ class FakeNet(SimulatedHost):
         for name in ("ensure_bridge", "destroy_bridge", "attach_member", "detach_member", "set_bridge_mtu"):
             monkeypatch.setattr(interfaces, name, self._logged(name, getattr(self, name)))
         self.tables: dict[str, dict[str, str]] = {}
-        for name in ("ensure_vlan", "ensure_vxlan", "destroy_uplink", "change_entries"):
+        for name in ("ensure_vlan", "ensure_vxlan", "open_uplink", "destroy_uplink", "change_entries"):
             monkeypatch.setattr(uplinks, name, self._logged(name, getattr(self, name)))
         for reader in (bridges, devices):
             monkeypatch.setattr(reader, "list_interfaces", self.list_interfaces)
@@ -105,9 +108,15 @@ class FakeNet(SimulatedHost):
         name, bridge = f"{prefix}{network_id[:11]}", f"brq{network_id[:11]}"
         if name not in self.net:
             self.net[name] = Interface(name, RUNNING, mtu, description=f"beastack:network:{network_id}", groups=GROUP)
+            self.interfaces.append(name)
+        self.open_uplink(name)
         if name not in self.net[bridge].members:
             self.attach_member(bridge, name)
         return self.net[name]
+
+    def open_uplink(self, name: str) -> None:
+        """See privsep.uplinks."""
+        pf_load(self, name, [Rule("pass", f"{name}/open", allow_opts=True)])
 
     def ensure_vlan(self, network_id: str, card: str, tag: int, mtu: int) -> None:
         """See privsep.uplinks."""
@@ -125,6 +134,9 @@ class FakeNet(SimulatedHost):
     def destroy_uplink(self, name: str) -> None:
         """See privsep.uplinks."""
         self.net.pop(name, None)
+        if name in self.interfaces:
+            self.interfaces.remove(name)
+        pf_unload(self, name)
         self.tables.pop(name, None)
         for bridge in self.net.values():
             bridge.members.pop(name, None)

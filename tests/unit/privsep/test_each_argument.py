@@ -49,6 +49,7 @@ GOOD: dict[str, object] = {
     "interfaces.destroy_bridge.name": "brq6f1a4f2e-0c",
     "interfaces.set_bridge_mtu.name": "brq6f1a4f2e-0c",
     "uplinks.destroy_uplink.name": "vxl6f1a4f2e-0c",
+    "uplinks.open_uplink.name": "vln6f1a4f2e-0c",
     "card": "em0",
     "tag": 100,
     "vni": 10001,

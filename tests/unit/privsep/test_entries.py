@@ -86,7 +86,7 @@ LISTED = {
         *("keep_guest_volumes", "restore_guest_volumes", "forget_guest_volumes", "freeze_guest_volume"),
         *("read_frozen_volume", "thaw_guest_volume", "write_guest_volume"),
     },
-    "uplinks": {"ensure_vlan", "ensure_vxlan", "destroy_uplink", "change_entries"},
+    "uplinks": {"ensure_vlan", "ensure_vxlan", "open_uplink", "destroy_uplink", "change_entries"},
 }
 COMMANDS = {"argv", "args", "arguments", "command", "cmd", "path", "file", "folder", "program", "options", "script"}
 

@@ -8,7 +8,7 @@ host, and nothing is asked of the privileged side then: a start does not touch w
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from neutron_lib import constants
 from oslo_log import log as logging
 
 from beastack.freebsd import vxlan
+from beastack.freebsd.bridge import UNTAGGED
 from beastack.freebsd.host import Host
 from beastack.freebsd.ifnet import GROUP
 from beastack.freebsd.ifnet_lines import Vlan
@@ -78,6 +79,11 @@ class Wired:
 def uplink_name(prefix: str, network_id: str) -> str:
     """The interface by which a network leaves the host."""
     return prefix + network_id[:11]
+
+
+def ways_out(interfaces: Mapping[str, Interface]) -> list[str]:
+    """The VLANs and tunnels of ours."""
+    return [n for n, i in interfaces.items() if n.startswith((VLAN_PREFIX, VXLAN_PREFIX)) and GROUP in i.groups]
 
 
 def _idle(interfaces: Mapping[str, Interface], name: str) -> bool:
@@ -147,6 +153,11 @@ class Bridges:
         kind = segment.network_type
         if kind != constants.TYPE_FLAT and segment.mtu and bridge.members and bridge.mtu != segment.mtu:
             return False
+        # before 15.0 bridges show no flags and cannot filter tags (freebsd/bridge.py)
+        if bridge.bridge_flags is not None and bridge.members:
+            tags = any(member.untagged != UNTAGGED or member.tagged for member in bridge.members.values())
+            if tags or "VLANFILTER" not in bridge.bridge_flags:
+                return False
         name = self._uplink(network_id, segment)
         if name is None:
             return kind == constants.TYPE_LOCAL
@@ -260,6 +271,13 @@ class Bridges:
         if current is not None and (current.startswith(BRIDGE_PREFIX) or current in self._ways.adopted.values()):
             privileged.detach_member(current, device)
 
+    def reopen(self, interfaces: Mapping[str, Interface], filtered: Container[str]) -> list[str]:
+        """Load the rules of ways out that have none (``filtered`` have some); returns their names."""
+        lost = [name for name in ways_out(interfaces) if name not in filtered]
+        for name in lost:
+            uplinks.open_uplink(name)
+        return lost
+
     def sweep(self) -> set[str]:
         """Remove the bridges of ours that have no port, with their ways out, and ways out that lead nowhere.
 
@@ -267,9 +285,9 @@ class Bridges:
         """
         interfaces = list_interfaces(self._host)
         idle = {name for name in interfaces if _idle(interfaces, name)}
+        ways = ways_out(interfaces)
         for name in sorted(interfaces):
-            way = name.startswith((VLAN_PREFIX, VXLAN_PREFIX)) and GROUP in interfaces[name].groups
-            if way and bridge_of(interfaces, name) in (None, *idle):
+            if name in ways and bridge_of(interfaces, name) in (None, *idle):
                 LOG.info("%s serves no port and is removed", name)
                 uplinks.destroy_uplink(name)
         for name in sorted(idle):

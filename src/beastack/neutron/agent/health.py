@@ -84,11 +84,13 @@ class Health:
                 self._manager.alarm(f"the host's filtering had drifted and was corrected: {change}")
             plugged = set(self._manager.watch.all_plugged())
             guarded = self._manager.guarded()
-            lost = (plugged - set(pf.list_ports())) | (guarded - set(guard.list_guards()))
+            filtered = set(pf.list_ports())
+            lost = (plugged - filtered) | (guarded - set(guard.list_guards()))
             # what left its bridge while we looked is none of ours any more
             lost &= set(self._manager.watch.all_plugged()) & self._manager.watch.scan()
             if lost:
                 self._manager.reopen(lost)
+            self._manager.reopen_ways(filtered)
             self._unknown = 0
             self._manager.safe()
         except NotFiltering as e:

@@ -70,6 +70,13 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
             )
             self._resync.start()
 
+    def treat_devices_added_updated(self, devices: set[str]) -> bool:
+        """Upstream's; devices of which the server says nothing are only logged there."""
+        resync = bool(super().treat_devices_added_updated(devices))
+        if not resync:
+            self.mgr.settle(devices)
+        return resync
+
     def _tunnel_addresses(self) -> dict[str, str]:
         """Host -> tunnel address; tells the server this host's own."""
         own = self.mgr.get_agent_configurations()["tunneling_ip"]

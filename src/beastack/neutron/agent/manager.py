@@ -7,7 +7,7 @@ rules and its guard are in force, and leaves the bridge when one of them is refu
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,13 +22,13 @@ from beastack.freebsd.errors import HostError
 from beastack.freebsd.host import Host
 from beastack.freebsd.pf_rules import to_dict
 from beastack.neutron.agent.bridges import Bridges, CannotPlug, Ways
-from beastack.neutron.agent.devices import DeviceWatch
+from beastack.neutron.agent.devices import PREFIX, DeviceWatch, bridge_of
 from beastack.neutron.agent.rpc import BridgeRpcCallbacks
 from beastack.neutron.agent.tunnels import Tunnels
 from beastack.neutron.firewall.driver import PfFirewallDriver
 from beastack.neutron.firewall.port import open_port, pairs
 from beastack.neutron.mech_freebsdbridge import ADOPTED, MAPPINGS, TYPES, bridge_name
-from beastack.privsep import guard, pf
+from beastack.privsep import guard, pf, uplinks
 
 LOG = logging.getLogger(__name__)
 EXTENSION_DRIVER_TYPE = "freebsdbridge"
@@ -176,9 +176,12 @@ class BridgeManager(base.CommonAgentManagerBase):
         """At start: remove rules, guards and bridges of ports that are not there any more."""
         current = set(current_devices)
         with self._lock:
-            for device in set(pf.list_ports()) - current:
-                LOG.info("Rules of %s, which is gone, are removed", device)
-                pf.unload_port(device)
+            for name in sorted(set(pf.list_ports()) - current - set(self.watch.interfaces)):
+                LOG.info("Rules of %s, which is gone, are removed", name)
+                if name.startswith(PREFIX):
+                    pf.unload_port(name)
+                else:
+                    uplinks.destroy_uplink(name)
             for device in set(guard.list_guards()) - current:
                 guard.clear_guard(device)
             self._sweep()
@@ -191,6 +194,16 @@ class BridgeManager(base.CommonAgentManagerBase):
         """The server deleted a network; its bridge goes when its last port goes."""
         with self._lock:
             self._quietly(f"bridge of network {network_id}", self._sweep)
+
+    def settle(self, devices: Iterable[str]) -> None:
+        """The server was asked about these: those that it does not know belong in no bridge."""
+        with self._lock:
+            wired = set(self.watch.all_plugged())
+            for device in sorted(set(devices) - wired):
+                bridge = bridge_of(self.watch.interfaces, device)
+                if device not in self._details and bridge is not None:
+                    self.alarm(f"{device} is in {bridge}, and the server knows no such port of this host: taken out")
+                    self._unplug(device)
 
     def devices_of(self, network_id: str) -> set[str]:
         """The ports of a network, as they were last described."""
@@ -214,6 +227,12 @@ class BridgeManager(base.CommonAgentManagerBase):
                 self._guards.pop(device, None)
                 self._unplug(device)
                 self.watch.retry(device, 0)
+
+    def reopen_ways(self, filtered: Container[str]) -> None:
+        """VLANs and tunnels that lost their rules pass nothing: they get them again."""
+        with self._lock:
+            for name in self._bridges.reopen(self.watch.interfaces, filtered):
+                self.alarm(f"{name} had lost its rules and passed nothing; they are loaded again")
 
     def close(self, reason: str) -> None:
         """The host does not filter: take every filtered port out of its bridge until it does."""

@@ -93,12 +93,13 @@ class PfFirewallDriver(firewall.FirewallDriver):
         """Nothing to prepare: the new rules and members follow."""
 
     def process_trusted_ports(self, port_ids: Iterable[str]) -> None:
-        """Devices that the server does not describe: closed, unless the agent trusts them already."""
+        """Devices that the server does not describe: neutron's own, or nobody's. Nothing is loaded for them here.
+
+        A new one is in no bridge. One that was wired before the agent's restart keeps its rules until the agent has
+        asked who owns it: it calls ``trust``, or takes it off its bridge (``BridgeManager.settle``).
+        """
         with self._lock:
-            for device in port_ids:
-                if device not in self._ports and device not in self._trusted:
-                    self._unknown.add(device)
-                    self._want(device)
+            self._unknown |= {d for d in port_ids if d not in self._ports and d not in self._trusted}
 
     def remove_trusted_ports(self, port_ids: Iterable[str]) -> None:
         """The devices are gone."""

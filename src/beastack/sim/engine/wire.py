@@ -113,11 +113,18 @@ class Wire:
         self._hops += 1
         try:
             guard = interface.vnet.netgraph
-            if guard is not None and not guard.lower_in(interface.name, frame):
+            tagged = frame[12:14] == vlan.PLAIN_TAG and len(frame) >= 14 + vlan.TAG_SIZE
+            # ether_input() takes the tag off before ng_ether(4) hands the frame on, and keeps it beside the frame
+            seen = frame[:12] + frame[16:] if tagged else frame
+            if guard is not None and not guard.lower_in(interface.name, seen):
                 self.dropped += 1
                 return
             bridge = interface.member_of
-            if bridge is not None and bridge.interface.up:
+            # 15.0: what has a tag is for vlan(4) where the member has children (reviews.freebsd.org, "bridge(4) and
+            # vlan(4) are both configured on the same physical interface")
+            if tagged and interface.children and frame[14] & 0xF | frame[15]:
+                self._deliver(interface, frame, header)
+            elif bridge is not None and bridge.interface.up:
                 self._bridge_input(bridge, interface, frame, header)
             else:
                 self._deliver(interface, frame, header)

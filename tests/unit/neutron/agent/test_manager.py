@@ -7,12 +7,14 @@ from unittest import mock
 import pytest
 from neutron.plugins.ml2.drivers.agent import _agent_manager_base as base
 from oslo_config import cfg
-from tests.unit.neutron.fakes import FakeNet
+from tests.unit.neutron.fakes import TUNNEL, FakeNet
 from tests.unit.neutron.firewall.test_rules import DEFAULT, MAC, SG, TAP, port
 
 from beastack.freebsd import netgraph, pf, pf_host
 from beastack.freebsd.bpf_guard import guard
 from beastack.freebsd.errors import HostError
+from beastack.freebsd.host import Completed
+from beastack.freebsd.ifnet_read import Interface
 from beastack.freebsd.pf_host import ForeignRuleset
 from beastack.neutron.agent import health, manager
 from beastack.neutron.agent.bridges import Ways
@@ -333,3 +335,110 @@ def test_the_loop_stops_before_it_began(bridge: manager.BridgeManager) -> None:
     loop = BridgeAgentLoop(bridge, mock.Mock(), 1, 10, "type", "binary")
     loop.stop()
     loop.start()
+
+
+VXLAN = base.NetworkSegment("vxlan", None, 10001, 1450)
+VXL = "vxl8a2f0c3e-5a"
+
+
+@pytest.fixture
+def tunnelled(net: FakeNet, sg_agent: Any) -> manager.BridgeManager:
+    net.net["vtnet0"] = Interface("vtnet0", frozenset({"UP"}), 1500, inet=[f"{TUNNEL}/24"])
+    net.ensure_bridge(BRIDGE, f"beastack:network:{NETWORK}")
+    made = manager.BridgeManager(net, "fbsd1", Ways({}, tunnel_address=TUNNEL), tunnels=mock.Mock(networks=list))
+    made.get_rpc_callbacks(mock.Mock(), mock.Mock(), sg_agent)
+    net.tap(TAP)
+    filtered(sg_agent)
+    made.get_all_devices()
+    made.setup_arp_spoofing_protection(TAP, details())
+    assert made.plug_interface(NETWORK, VXLAN, TAP, "compute:nova")
+    return made
+
+
+def test_a_way_out_that_lost_its_rules_gets_them_again(tunnelled: manager.BridgeManager, net: FakeNet) -> None:
+    assert health.wait_until_ready(threading.Event())
+    look = health.Health(tunnelled, 30, host=net)
+    look.check()
+    assert tunnelled.alarms == []
+    pf.unload(net, VXL)
+    look.check()
+    assert pf.read_rules(net, VXL)
+    assert "lost its rules" in tunnelled.alarms[-1]
+
+
+def test_a_new_agent_leaves_a_way_out_alone_and_removes_what_leads_nowhere(
+    tunnelled: manager.BridgeManager, net: FakeNet
+) -> None:
+    again = manager.BridgeManager(net, "fbsd1", Ways({}, tunnel_address=TUNNEL), tunnels=mock.Mock(networks=list))
+    pf.load_rules(net, "vln00000000-00", [])
+    again.delete_unreferenced_arp_protection(again.get_all_devices())
+    assert set(members(net)) == {TAP, VXL}
+    assert set(pf.list_anchors(net)) == {TAP, VXL}
+
+
+def test_a_sysctl_that_cannot_be_set_closes_the_host(
+    bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    plug(bridge)
+    assert health.wait_until_ready(threading.Event())
+    look = health.Health(bridge, 30, host=net)
+    assert not look.drifted()
+    run = FakeNet.run
+
+    def deaf(self: FakeNet, argv: Any, **kw: Any) -> Completed:
+        return Completed(tuple(argv), 0, "", "") if "pfil_member=" in argv[1] else run(self, argv, **kw)
+
+    monkeypatch.setattr(FakeNet, "run", deaf)
+    net.sysctls["net.link.bridge.pfil_member"] = "0"
+    assert look.drifted()
+    look.check()
+    assert members(net) == {"em0"}
+    assert "taken out of their bridges" in bridge.alarms[-1]
+    monkeypatch.undo()
+
+
+def test_an_unknown_host_is_closed_after_a_while(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    plug(bridge)
+    net.broken = {"prepare_host"}
+    look = health.Health(bridge, 30, host=net)
+    for _ in range(health.UNKNOWN_LIMIT - 1):
+        look.check()
+        assert TAP in members(net)
+    look.check()
+    assert TAP not in members(net)
+    net.broken = set()
+    look.check()
+    assert plug(bridge)
+
+
+def test_a_restart_keeps_neutrons_own_ports_open_until_they_are_looked_at(
+    bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any
+) -> None:
+    """A DHCP server's or router's port has no security groups: to a new agent it is unknown at first."""
+    net.tap(TAP)
+    assert plug(bridge, device_owner="network:dhcp")
+    rules = pf.read_rules(net, TAP)
+    driver = PfFirewallDriver()
+    again = manager.BridgeManager(net, "fbsd1", Ways({"physnet1": "em0"}))
+    again.get_rpc_callbacks(mock.Mock(), mock.Mock(), mock.Mock(firewall=driver))
+    with driver.defer_apply():
+        driver.process_trusted_ports([TAP])
+    assert pf.read_rules(net, TAP) == rules
+    assert driver.ready(TAP)
+    assert plug(again, device_owner="network:dhcp")
+    assert pf.read_rules(net, TAP) == rules
+    again.settle([TAP])
+    assert TAP in members(net)
+
+
+def test_a_port_that_the_server_does_not_know_leaves_its_bridge(bridge: manager.BridgeManager, net: FakeNet) -> None:
+    net.ensure_bridge(BRIDGE, "x")
+    net.attach_member(BRIDGE, net.tap(TAP))
+    bridge.get_all_devices()
+    bridge.settle([TAP])
+    assert TAP not in members(net)
+    assert TAP in bridge.alarms[-1]

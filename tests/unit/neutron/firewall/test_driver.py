@@ -100,10 +100,11 @@ def test_only_the_port_that_changed_is_loaded(agent: Any, net: FakeNet, server: 
     assert taken(net) == [f"load_port_rules {OTHER}"]
 
 
-def test_unknown_devices_are_closed_until_trusted(agent: Any, net: FakeNet) -> None:
+def test_unknown_devices_get_no_rules_until_trusted(agent: Any, net: FakeNet) -> None:
     net.tap(OTHER)
     agent.setup_port_filters({OTHER}, set())
-    assert [r.label for r in pf.read_rules(net, OTHER) or []] == [f"{OTHER}/end"]
+    # no rules: pf's main ruleset drops it, and the agent keeps it off its bridge
+    assert not pf.read_rules(net, OTHER)
     assert "has not described" in agent.firewall.ready(OTHER)
     agent.firewall.trust(OTHER)
     assert [r.label for r in pf.read_rules(net, OTHER) or []] == [f"{OTHER}/open", f"{OTHER}/end"]
