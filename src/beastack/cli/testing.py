@@ -1,6 +1,7 @@
 """``beastack test``: the project's checks and tests, in parts that can be run alone."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ ROOT = Path(os.environ.get("BEASTACK_ROOT", Path(__file__).resolve().parents[3])
 BIN = Path(sys.executable).parent
 TRANSCRIPTS = ("transcripts", "transcripts_guests", "transcripts_privileges", "vxlan", "bhyve_run")
 PARTS = ("lint", "unit", "sim", "cloud", "host")
+
+# A browser without a window.
+BROWSER = ("chromium-headless-shell",)
 
 # Seconds one check or one part's run may take; a hang must not look like work.
 LINT_LIMIT = 600.0
@@ -44,6 +48,21 @@ def pytest_command(parts: list[str], extra: list[str], host: str) -> list[str]:
 def needs_root(parts: list[str], host: str) -> list[str]:
     """Those of ``parts`` that this machine's root must run; a host reached by ssh has a root of its own."""
     return [p for p in parts if p in ("sim", "cloud") or (p == "host" and not host.startswith("ssh:"))]
+
+
+def _browser() -> None:
+    """What the consoles' test looks through."""
+    from beastack.cloud.platform import packages
+
+    manager = packages.Apt(BROWSER)
+    try:
+        missing = manager.missing()
+        if missing:
+            typer.echo(f"beastack: installing {', '.join(missing)} for tests/cloud/test_consoles.py", err=True)
+            manager.install(missing)
+    except packages.PackageError as e:
+        typer.echo(f"beastack: {e}", err=True)
+        raise typer.Exit(1) from e
 
 
 def _run(argv: list[str], limit: float) -> int:
@@ -89,6 +108,8 @@ def test(
             err=True,
         )
         raise typer.Exit(2)
+    if "cloud" in wanted and shutil.which("apt-get"):
+        _browser()
     worst = 0
     if "lint" in wanted:
         for argv in lint_commands():
