@@ -273,8 +273,9 @@ class Control:
         def hit(state: State) -> bool:
             if self.interface and state.made_on != self.interface:
                 return False
-            packet = state.packet
-            return match_source(packet.src) and (match_target is None or match_target(packet.dst))
+            # pf_killstates: the addresses on the wire, so a translated connection is found by its outer ones
+            ends = state.wire[2:4] if state.direction == "in" else state.wire[3:1:-1]
+            return match_source(ends[0]) and (match_target is None or match_target(ends[1]))
 
         count = self.pf.states.kill(hit)
         self.say(f"killed {count} states from 1 sources and {len(wanted) - 1} destinations")

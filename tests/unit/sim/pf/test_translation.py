@@ -184,3 +184,15 @@ def test_same_ends(nat: list[Line], binat: list[Line], rdr: list[Line], traffic:
         else:
             answer = pf.judge(WAN, "out", frame_of(got.backwards()), 1.0)
             assert answer is not None and whole(answer) and flow_in(answer) == flow.backwards()
+
+
+def test_states_are_killed_by_the_addresses_on_the_wire() -> None:
+    """pf_killstates() looks at the outer key: a floating address that goes takes its connections with it."""
+    pf = Pf(addresses=lambda _name: [ipaddress.IPv4Address(one).packed for one in OWN])
+    text = f"binat on {WAN} inet from {INSIDE[0]} to any -> {OWN[1]}\npass all keep state (if-bound)\n"
+    assert pf.pfctl(["-ef", "-"], text, 0.0).rc == 0
+    assert pf.judge(WAN, "out", frame_of(Flow(INSIDE[0], 22, OUTSIDE[0], 80)), 1.0)
+    assert pf.judge(WAN, "in", frame_of(Flow(OUTSIDE[1], 22, OWN[1], 80)), 1.0)
+    said = [pf.pfctl(["-k", *more], "", 1.0).err for more in ((INSIDE[0],), (OWN[1],), ("0.0.0.0/0", "-k", OWN[1]))]
+    assert [words.split()[1] for words in said] == ["0", "1", "1"]
+    assert not pf.pfctl(["-s", "states"], "", 1.0).out
