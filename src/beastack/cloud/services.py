@@ -34,7 +34,7 @@ def write_configuration(layout: Layout, secrets: dict[str, str], cluster: Cluste
     write_private(etc("glance") / "glance-api.conf", render(identity.glance(layout, secrets)))
     write_private(etc("placement") / "placement.conf", render(identity.placement(layout, secrets)))
     write_private(etc("nova") / "nova.conf", render(nova.control(layout, secrets)))
-    write_private(etc("neutron") / "neutron.conf", render(neutron.server(layout, secrets)))
+    write_private(etc("neutron") / "neutron.conf", render(neutron.server(layout, secrets, cluster)))
     write_private(etc("neutron") / "ml2_conf.ini", render(neutron.ml2(cluster)))
     write_private(etc("rabbitmq") / "rabbitmq.conf", backing.rabbitmq_conf(layout, secrets))
     write_private(etc("rabbitmq") / "enabled_plugins", "[].\n")

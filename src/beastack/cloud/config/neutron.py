@@ -19,8 +19,13 @@ CONTEXTS = (
 )
 
 
-def server(layout: Layout, secrets: dict[str, str]) -> Sections:
+# DHCP servers of one network, each on another host, where there are as many.
+DHCP_SERVERS = 2
+
+
+def server(layout: Layout, secrets: dict[str, str], cluster: Cluster) -> Sections:
     """neutron.conf of API, RPC server and periodic workers."""
+    network_hosts = sum("network" in host.roles for host in cluster.host)
     sections = base(layout, secrets, "neutron", "neutron")
     sections["DEFAULT"] |= {
         "core_plugin": "ml2",
@@ -33,7 +38,7 @@ def server(layout: Layout, secrets: dict[str, str]) -> Sections:
         "notify_nova_on_port_status_changes": True,
         "notify_nova_on_port_data_changes": True,
         "send_events_interval": 1,
-        "dhcp_agents_per_network": 1,
+        "dhcp_agents_per_network": min(DHCP_SERVERS, network_hosts),
         "enable_dvr": False,
         "l3_ha": False,
         "agent_down_time": 75,

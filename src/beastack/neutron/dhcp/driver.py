@@ -21,7 +21,7 @@ from oslo_log import log as logging
 from oslo_utils import fileutils, netutils, uuidutils
 
 from beastack.freebsd.errors import HostError
-from beastack.neutron.dhcp import metadata
+from beastack.neutron.dhcp import metadata, options
 from beastack.neutron.dhcp.devices import JailDeviceManager
 from beastack.neutron.dhcp.processes import DnsmasqProcess, Watched
 from beastack.privsep import dhcp as entries
@@ -65,6 +65,7 @@ class JailDnsmasq(dhcp.Dnsmasq):
         segment: Any = None,
     ) -> None:
         super().__init__(conf, network, process_monitor, version, plugin, segment)
+        options.keep_sound(getattr(network, "ports", []))
         self.device_manager = JailDeviceManager(conf, plugin)
 
     @classmethod

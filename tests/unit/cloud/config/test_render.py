@@ -7,7 +7,7 @@ import pytest
 
 from beastack.cloud.config import backing, identity, neutron, nova
 from beastack.cloud.config.common import Sections, render
-from beastack.cloud.description import Cluster
+from beastack.cloud.description import Cluster, Host
 from beastack.cloud.layout import PASSWORDS, Layout
 
 LAYOUT = Layout("t", Path("/var/lib/beastack/t"), 7)
@@ -30,7 +30,7 @@ def parsed(sections: Sections) -> RawConfigParser:
         identity.placement(LAYOUT, SECRETS),
         nova.control(LAYOUT, SECRETS),
         nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper"),
-        neutron.server(LAYOUT, SECRETS),
+        neutron.server(LAYOUT, SECRETS, Cluster()),
         neutron.ml2(Cluster()),
         neutron.agent(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", CARDS, "helper"),
     ],
@@ -90,3 +90,12 @@ def test_an_agent_knows_its_cards_and_no_others() -> None:
     assert agent.get("beastack", "physical_interfaces") == "em0,em1"
     # both sides of the privilege boundary know the same address
     assert agent.get("freebsd_bridge", "tunnel_address") == agent.get("beastack", "tunnel_address") == "100.64.7.11"
+
+
+def test_a_network_has_two_dhcp_servers_where_there_are_hosts_for_them() -> None:
+    def servers(*roles: str) -> object:
+        hosts = [Host(name=f"h{n}", roles=["compute", role]) for n, role in enumerate(roles)]  # type: ignore[list-item]
+        return neutron.server(LAYOUT, SECRETS, Cluster(host=hosts))["DEFAULT"]["dhcp_agents_per_network"]
+
+    assert servers("network") == servers("network", "compute") == 1
+    assert servers("network", "network") == servers("network", "network", "network") == 2
