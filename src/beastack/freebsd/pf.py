@@ -104,8 +104,9 @@ def _withdraw(host: Host, interface: str, before: Sequence[Rule] | None, after: 
     if before is None:
         kill_states(host, interface)
         return
-    went = [rule for rule in before if rule.action == "pass" and rule not in after]
-    came = [rule for rule in after if rule.action == "block" and rule not in before]
+    old, new = set(before), set(after)
+    went = any(rule.action == "pass" for rule in old - new)
+    came = any(rule.action == "block" for rule in new - old)
     if before and (went or came):
         _hold_against(host, interface, after)
 

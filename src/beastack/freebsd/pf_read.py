@@ -5,6 +5,7 @@ cannot be read is not the rule that was asked for.
 """
 
 import re
+from functools import lru_cache
 
 from beastack.freebsd import pf_names
 from beastack.freebsd.errors import UnexpectedOutput
@@ -49,10 +50,16 @@ def parse_rules(text: str, argv: tuple[str, ...] = ("pfctl", "-sr")) -> list[tup
     found = []
     for line in text.splitlines():
         try:
-            found.append(_rule(_Words(line)))
+            found.append(_line(line))
         except (_Unread, pf_names.UnknownName, BadRule) as e:
             raise UnexpectedOutput(argv, line, f"a rule as we write them ({e})") from e
     return found
+
+
+@lru_cache(maxsize=16384)
+def _line(line: str) -> tuple[str, Rule]:
+    """Remembered: rules are read before and after each load, and most of them are the same then."""
+    return _rule(_Words(line))
 
 
 def _rule(words: _Words) -> tuple[str, Rule]:

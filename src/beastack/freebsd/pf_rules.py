@@ -10,7 +10,8 @@ Ports are written as ranges even when there is one, as pfctl prints ranges in nu
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 ICMP, TCP, UDP, ICMP6, SCTP = 1, 6, 17, 58, 132
@@ -119,6 +120,7 @@ def _number(value: object, low: int, high: int, what: str) -> None:
         raise BadRule(f"{what} {value!r}")
 
 
+@lru_cache(maxsize=8192)
 def address(text: str) -> str:
     """An address or network as pf prints it: no host bits, no length of a single one, "" for any. Raises BadRule."""
     try:
@@ -137,14 +139,16 @@ def to_dict(rule: Rule) -> dict[str, object]:
 
     By identity: ICMP type 0 is a number and equals False, and a rule without its type would pass every type.
     """
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(rule).items()
-        if name in ("action", "label") or not (value is None or value is False or value == "")
-    }
+    found: dict[str, object] = {}
+    for name in _NAMES:
+        value = getattr(rule, name)
+        if name in ("action", "label") or not (value is None or value is False or value == ""):
+            found[name] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
-_FIELDS = {f.name for f in fields(Rule)}
+_NAMES = tuple(f.name for f in fields(Rule))
+_FIELDS = set(_NAMES)
 
 
 def from_dict(values: object) -> Rule:

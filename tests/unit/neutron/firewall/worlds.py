@@ -205,7 +205,7 @@ class World:
         if wanted not in (None, "any", "0", "ip") and self.rnd.random() < 0.9:
             named = {wanted}
         numbers = [NUMBERS.get(name) or int(name) for name in named if name and (name in NUMBERS or name.isdigit())]
-        common = [] if named == {wanted} else [TCP, TCP, UDP, UDP, ICMP, SCTP, 47]
+        common = [] if named == {wanted} and numbers else [TCP, TCP, UDP, UDP, ICMP, SCTP, 47]
         chosen = self.rnd.choice([*common, *sorted(numbers)])
         if chosen in (ICMP, ICMP6):
             return ICMP if family == 4 else ICMP6
