@@ -35,6 +35,7 @@ class Terminal:
         self._descriptor = os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             tty.setraw(self._descriptor)
+            os.fchmod(self._descriptor, 0o600)  # nmdm(4) makes it writable for the group tty
         except tty.error as error:  # type: ignore[attr-defined]  # termios.error, which is no OSError
             self.close()
             raise OSError(errno.ENOTTY, f"{device}: {error}") from error

@@ -14,9 +14,10 @@ from beastack.sim.linux.namespaces import (
     mount,
 )
 
-_NODES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "net/tun", "kvm")
+_NODES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun", "kvm")
 _FOLDERS = ("pts", "shm")
-_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
+# ptmx(4) by its path would make terminals of another devpts than the one that is seen here
+_LINKS = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
 
 def prepare_mounts() -> None:
