@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from configparser import RawConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +290,7 @@ def test_filtering_that_is_turned_off_is_turned_on_again(lab: Lab) -> None:
         30,
     )
     assert time.monotonic() - began < 25
-    assert "ALARM" in log.read_text()
+    until("the alarm", lambda: "ALARM: the host's filtering had drifted" in log.read_text(), 20)
 
 
 def test_what_is_removed_leaves_nothing(lab: Lab) -> None:
@@ -310,3 +311,67 @@ def test_what_is_removed_leaves_nothing(lab: Lab) -> None:
         assert set(json.loads((folder / "table.json").read_text())["peers"]) == left
         # nothing of the host's own went with it
         assert {"vtnet0", "em0", "em1"} <= set(lab.hosts.ok(host, "ifconfig", "-l").split())
+
+
+def restarted(lab: Lab) -> None:
+    """New agents on both hosts, which have reported themselves."""
+    sizes = {}
+    for host in (HERE, THERE):
+        log = lab.hosts.run_dir / "log" / f"bridge-agent-{host}.log"
+        sizes[log] = log.stat().st_size
+        os.kill(pid_of(f"bridge-agent-{host}"), signal.SIGTERM)
+    for log, size in sizes.items():
+        until(f"{log.name} to begin anew", lambda log=log, at=size: "iteration:0 completed" in log.read_text()[at:])  # type: ignore[misc]
+
+
+def configure(path: Path, wanted: dict[str, dict[str, str]]) -> None:
+    """Change options of a configuration file."""
+    parser = RawConfigParser(delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(path)
+    for section, options in wanted.items():
+        for name, value in options.items():
+            parser.set(section, name, value)
+    with path.open("w") as file:
+        parser.write(file)
+
+
+def test_an_operators_bridge_and_a_multicast_group(lab: Lab, groups: dict[str, str]) -> None:
+    """Other settings and new agents: tunnels are made anew, a bridge that is there is joined and left."""
+    group = "239.1.1.7"
+    making = "ifconfig bridge create name lab0\nifconfig lab0 addm em1 up\nifconfig em1 up\n"
+    for host in (HERE, THERE):
+        lab.hosts.ok(host, "sh", "-e", stdin=making)
+        ours = {"bridge_mappings": "physnet2:lab0", "physical_interface_mappings": "physnet1:em0"}
+        ours["tunnel_group"] = group
+        theirs = {"adopted_bridges": "lab0", "tunnel_group": group, "tunnel_device": "vtnet0"}
+        path = lab.hosts.run_dir / "etc" / f"neutron-{host}" / "neutron.conf"
+        configure(path, {"freebsd_bridge": ours, "beastack": theirs})
+    restarted(lab)
+
+    def reported() -> bool:
+        agents = [a for a in lab.api.network.agents() if a.agent_type == "FreeBSD bridge agent"]
+        return all(a.configuration.get("bridge_mappings") == {"physnet2": "lab0"} for a in agents)
+
+    until("the agents' new settings at the server", reported, 40)
+    lab.network(
+        "lab", "10.80.0.0/24", "fd00:80::/64", provider_network_type="flat", provider_physical_network="physnet2"
+    )
+    lab.add("lab", {"lab-one": (HERE, groups["open"]), "lab-two": (THERE, groups["open"])})
+    lab.active("lab-one", "lab-two")
+    for one, two in (("lab-one", "lab-two"), ("red-one", "red-two")):
+        cells: dict[str, Any] = {
+            f"{how}{family}": (how, lab.stations[two].address(family), PORT, None)
+            for how in ("tcp", "udp")
+            for family in FAMILIES
+        }
+        assert set(lab.probe(one, cells, 15).values()) == {two}
+    for host, name in ((HERE, "lab-one"), (THERE, "lab-two")):
+        found = interfaces(lab.hosts, host)
+        assert f"group {group}:4789" in found[f"vxl{lab.networks['red'].id[:11]}"]
+        assert f"member: {lab.stations[name].tap} " in found["lab0"]
+        assert f"brq{lab.networks['lab'].id[:11]}" not in found
+    lab.remove("lab-one", "lab-two")
+    for host in (HERE, THERE):
+        theirs_now = interfaces(lab.hosts, host)["lab0"]
+        assert re.findall(r"member: (\S+)", theirs_now) == ["em1"]

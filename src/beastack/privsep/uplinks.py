@@ -60,9 +60,12 @@ def _spec(vni: int) -> vxlan.Spec:
     local, group = section.tunnel_address, section.tunnel_group
     if not local:
         raise Refused("[beastack] tunnel_address is not configured: no tunnels here")
-    if group:
-        return vxlan.Spec(vni, local, group, device=section.tunnel_device or None)
-    return vxlan.Spec(vni, local, local, remote_port=vxlan.FLOOD_PORT, learn=False)
+    try:
+        if group:
+            return vxlan.Spec(vni, local, group, device=section.tunnel_device or None)
+        return vxlan.Spec(vni, local, local, remote_port=vxlan.FLOOD_PORT, learn=False)
+    except ValueError as e:
+        raise Refused(f"[beastack] tunnel_address, tunnel_group, tunnel_device: {e}") from None
 
 
 @entry

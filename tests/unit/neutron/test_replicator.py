@@ -187,7 +187,11 @@ def test_the_agent_starts_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         second.keep_running()
         assert second._children == []
         second.update({8: ("127.0.0.2",)})
+        # other settings: nobody needs it
+        assert flooding.end(tmp_path)
+        assert child.wait(10) == 0
     finally:
-        child.terminate()
+        child.kill()
         child.wait(10)
+    assert not flooding.end(tmp_path)
     assert flooding.serving(tmp_path) is None

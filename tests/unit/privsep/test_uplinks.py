@@ -86,6 +86,8 @@ def test_no_tunnel_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_floods_go() -> None:
     assert uplinks._spec(7) == vxlan.Spec(7, "192.0.2.1", "192.0.2.1", remote_port=14789, learn=False)
     cfg.CONF.set_override("tunnel_group", "239.1.1.1", "beastack")
+    with pytest.raises(checks.Refused, match="tunnel_device"):
+        uplinks._spec(7)
     cfg.CONF.set_override("tunnel_device", "vtnet0", "beastack")
     assert uplinks._spec(7) == vxlan.Spec(7, "192.0.2.1", "239.1.1.1", device="vtnet0")
 

@@ -35,6 +35,18 @@ def serving(folder: Path) -> int | None:
     return None
 
 
+def end(folder: Path) -> bool:
+    """Ask the replicator of this folder to end: floods are the kernel's now, or there are no tunnels any more."""
+    pid = serving(folder)
+    if not pid:
+        return False
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 class Flooding:
     """``folder`` is the agent's own; ``address`` is this host's in the network between hosts, "" without tunnels."""
 

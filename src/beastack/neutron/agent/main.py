@@ -12,7 +12,7 @@ from oslo_service import service
 from beastack.freebsd.host import LocalHost
 from beastack.neutron import config
 from beastack.neutron.agent.bridges import Ways
-from beastack.neutron.agent.flooding import Flooding
+from beastack.neutron.agent.flooding import Flooding, end
 from beastack.neutron.agent.loop import BridgeAgentLoop
 from beastack.neutron.agent.manager import BridgeManager
 from beastack.neutron.agent.tunnels import Tunnels, state_folder
@@ -24,9 +24,11 @@ BINARY = "beastack-bridge-agent"
 
 def tunnels(ways: Ways) -> Tunnels | None:
     """Tunnels that need the replicator and l2population's entries."""
-    if not ways.tunnel_address or ways.tunnel_group:
-        return None
     folder = state_folder(cfg.CONF.state_path)
+    if not ways.tunnel_address or ways.tunnel_group:
+        if end(folder):
+            LOG.info("The replicator of earlier settings is not needed and ends")
+        return None
     return Tunnels(folder, ways.tunnel_address, Flooding(folder, ways.tunnel_address))
 
 

@@ -442,3 +442,43 @@ def test_a_port_that_the_server_does_not_know_leaves_its_bridge(bridge: manager.
     bridge.settle([TAP])
     assert TAP not in members(net)
     assert TAP in bridge.alarms[-1]
+
+
+def test_alarms_reach_the_server_and_a_revived_agent_compares_everything(tunnelled: manager.BridgeManager) -> None:
+    loop = BridgeAgentLoop(tunnelled, mock.Mock(), 1, 10, "type", "binary")
+    loop.agent_state = {"configurations": {}}
+    tunnelled.alarm("something")
+
+    def revived(self: Any) -> None:
+        assert [text[20:] for text in self.agent_state["configurations"]["alarms"]] == ["something"]
+        self.fullsync = True
+
+    with mock.patch("neutron.plugins.ml2.drivers.agent._common_agent.CommonAgentLoop._report_state", revived):
+        loop._report_state()
+    assert tunnelled.tunnels is not None
+    tunnelled.tunnels.all_due.assert_called_once()  # type: ignore[attr-defined]
+
+
+def test_what_the_server_could_not_be_asked_about_stays(bridge: manager.BridgeManager, net: FakeNet) -> None:
+    net.ensure_bridge(BRIDGE, "x")
+    net.attach_member(BRIDGE, net.tap(TAP))
+    bridge.get_all_devices()
+    loop = BridgeAgentLoop(bridge, mock.Mock(), 1, 10, "type", "binary")
+    upstream = "neutron.plugins.ml2.drivers.agent._common_agent.CommonAgentLoop.treat_devices_added_updated"
+    with mock.patch(upstream, return_value=True):
+        assert loop.treat_devices_added_updated({TAP})
+    assert TAP in members(net)
+    with mock.patch(upstream, return_value=False):
+        assert not loop.treat_devices_added_updated({TAP})
+    assert TAP not in members(net)
+
+
+def test_a_networks_change_reaches_its_ports(bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any) -> None:
+    net.tap(TAP)
+    filtered(sg_agent)
+    plug(bridge)
+    calls = bridge.get_rpc_callbacks(mock.Mock(), mock.Mock(), sg_agent)
+    calls.network_update(None, network={"id": "another"})
+    assert calls.get_and_clear_updated_devices() == set()
+    calls.network_update(None, network={"id": NETWORK})
+    assert calls.get_and_clear_updated_devices() == {TAP}
