@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import select
 import subprocess
 import time
@@ -23,12 +24,22 @@ class Guest:
         self._argv = list(argv)
         self._seen = ""
         self._number = 0
+        # the console shows a newcomer what was last said, also to an earlier shell
+        self._session = secrets.token_hex(3)
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        self.run("stty -echo; dmesg -n 1")
+        # what is typed before the shell reads is lost, so it is typed again
+        for limit in (5, 10, 20, 40):
+            try:
+                self.run("stty -echo; dmesg -n 1", limit)
+            except AssertionError:
+                if limit == 40:
+                    raise
+            else:
+                break
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -38,7 +49,7 @@ class Guest:
     def run(self, command: str, limit: float = 60) -> Answer:
         """Run a line of shell; fails the test when the shell does not come back within ``limit`` seconds."""
         self._number += 1
-        mark = f"mark{self._number}"
+        mark = f"mark{self._session}n{self._number}"
         assert self._process.stdin
         # the quotes keep the echo of the line from looking like its answer
         self._process.stdin.write(f'{command}\necho {mark}"="$?"="\n'.encode())

@@ -105,7 +105,8 @@ class ImageCache:
             return time.time()
 
     def sweep(self) -> None:
-        """What an ended nova-compute left on the way. Only at the start, when nobody fetches."""
+        """Have the folder, without what an ended nova-compute left. Only at the start, when nobody fetches."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         for pattern in ("*.fetched", "*.converted", "*.snapshot*"):
             for each in self._folder.glob(pattern):
                 with suppress(FileNotFoundError):

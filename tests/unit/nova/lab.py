@@ -79,7 +79,7 @@ class Lab:
         ):
             CONF.set_override(name, value, "beastack")
         context.default.set_client_mode(False)
-        self.taps: list[str] = []
+        (base / "taps").mkdir()
         monkeypatch.setattr(interfaces, "ensure_tap", self.plug)
         monkeypatch.setattr(interfaces, "destroy_interface", self.unplug)
         self.service = SimpleNamespace(disabled=False, disabled_reason=None, save=lambda: None)
@@ -111,13 +111,16 @@ class Lab:
             [model.VIF(id=PORT, address="fa:16:3e:00:00:01", network=network, type="tap", active=False)]
         )
 
+    @property
+    def taps(self) -> list[str]:
+        """The host's taps: files, so that they outlive a process of a test."""
+        return sorted(each.name for each in (self.host.base / "taps").iterdir())
+
     def plug(self, name: str, *_: Any) -> None:
-        if name not in self.taps:
-            self.taps.append(name)
+        (self.host.base / "taps" / name).touch()
 
     def unplug(self, name: str) -> None:
-        if name in self.taps:
-            self.taps.remove(name)
+        (self.host.base / "taps" / name).unlink(missing_ok=True)
 
     def on_event(self, event: Any) -> None:
         self.events.append(event)

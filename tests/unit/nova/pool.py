@@ -1,5 +1,6 @@
 """A pool of the simulated zfs(8) in this process: the privileged side's commands and devices go there."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -20,6 +21,7 @@ class Pool:
     """`tank`, with the store at `tank/beastack`."""
 
     root = "tank/beastack"
+    inside = False
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder, self._patch = folder / "sim", monkeypatch
@@ -48,7 +50,13 @@ class Pool:
     ) -> Completed:
         """See Host.run."""
         assert argv[0] == "zfs", argv
-        out, err, rc = main.run(self._folder, list(argv[1:]))
+        # one change of the host, as from a program of its own: what it does inside is not ours
+        sys.audit("beastack.zfs", argv[1])
+        self.inside = True
+        try:
+            out, err, rc = main.run(self._folder, list(argv[1:]))
+        finally:
+            self.inside = False
         if rc and check:
             raise failure(argv, rc, out, err)
         return Completed(tuple(argv), rc, out, err)

@@ -1,0 +1,237 @@
+"""Every verb of a server's life through the public API, on one guest that is led from one to the next."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from openstack import exceptions
+
+from .conftest import NAME, ROOT, beastack, until
+from .guest import Guest
+from .test_first_server import pings
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
+WAIT = 120
+# A sector near the end of a root disk of 1 GiB.
+FAR = 2_000_000
+
+
+@pytest.fixture(scope="module")
+def flavors(api: Any) -> Iterator[dict[str, Any]]:
+    sizes = {
+        "life.small": {"ram": 256, "vcpus": 1, "disk": 1, "ephemeral": 1, "swap": 64},
+        "life.large": {"ram": 384, "vcpus": 2, "disk": 2, "ephemeral": 1, "swap": 128},
+        "life.less": {"ram": 256, "vcpus": 1, "disk": 1, "ephemeral": 0, "swap": 0},
+    }
+    made = {name: api.compute.create_flavor(name=name, is_public=True, **size) for name, size in sizes.items()}
+    api.compute.create_flavor_extra_specs(made["life.large"], {"beastack:wired_memory": "true"})
+    yield made
+    for flavor in made.values():
+        api.compute.delete_flavor(flavor)
+
+
+@pytest.fixture(scope="module")
+def server(demo: Any, flavors: dict[str, Any]) -> Iterator[Any]:
+    """With a config drive, an ephemeral disk and a swap disk."""
+    made = demo.compute.create_server(
+        name="life",
+        image_id=demo.image.find_image("beastack-guest").id,
+        flavor_id=flavors["life.small"].id,
+        networks=[{"uuid": demo.network.find_network("provider").id}],
+        security_groups=[{"name": "ping-and-ssh"}],
+        key_name="demo",
+        config_drive=True,
+    )
+    try:
+        yield demo.compute.wait_for_server(made, wait=WAIT)
+    finally:
+        demo.compute.delete_server(made)
+        demo.compute.wait_for_delete(made, wait=60)
+
+
+@pytest.fixture(scope="module")
+def address(demo: Any, server: Any) -> str:
+    found = str(next(iter(demo.network.ports(device_id=server.id))).fixed_ips[0]["ip_address"])
+    until("the guest to answer ping", lambda: pings(found), WAIT)
+    return found
+
+
+@contextmanager
+def shell(address: str) -> Iterator[Guest]:
+    until("the guest to answer ping", lambda: pings(address), WAIT)
+    with Guest([str(ROOT / "beastack"), "console", "life", "--name", NAME]) as opened:
+        yield opened
+
+
+def is_now(demo: Any, server: Any, status: str, seconds: float = WAIT) -> None:
+    demo.compute.wait_for_server(server, status=status, wait=seconds, interval=0.5)
+
+
+def mark(guest: Guest, word: str) -> None:
+    guest.check(f"echo {word} | dd of=/dev/vda bs=512 seek={FAR} conv=notrunc 2>/dev/null; sync")
+
+
+def read_mark(guest: Guest, disk: str = "vda") -> str:
+    return guest.check(f"dd if=/dev/{disk} bs=512 skip={FAR} count=1 2>/dev/null | head -1 | tr -d '\\000'")
+
+
+def sectors(guest: Guest) -> dict[str, int]:
+    lines = guest.check("for d in /sys/block/vd*; do echo ${d##*/} $(cat $d/size); done").splitlines()
+    return {line.split()[0]: int(line.split()[1]) for line in lines}
+
+
+def test_the_guest_has_its_disks_and_its_config_drive(server: Any, address: str) -> None:
+    gib, mib = 1 << 21, 1 << 11
+    with shell(address) as guest:
+        found = sectors(guest)
+        assert {name: found[name] for name in ("vda", "vdb", "vdc")} == {"vda": gib, "vdb": gib, "vdc": 64 * mib}
+        assert guest.check("cat /sys/block/vdd/ro") == "1"
+        assert guest.check("dd if=/dev/vdd bs=1 skip=32769 count=5 2>/dev/null") == "CD001"
+        guest.check(f"grep -q {server.id} /dev/vdd")
+        mark(guest, "kept")
+
+
+def test_pause_and_unpause(demo: Any, server: Any, address: str) -> None:
+    demo.compute.pause_server(server)
+    is_now(demo, server, "PAUSED")
+    assert not pings(address)
+    demo.compute.unpause_server(server)
+    is_now(demo, server, "ACTIVE")
+    until("the guest to answer ping again", lambda: pings(address), 30)
+
+
+@pytest.mark.parametrize("verb", ["suspend_server", "live_migrate_server"])
+def test_what_bhyve_cannot_do_is_refused_and_the_guest_runs_on(api: Any, server: Any, address: str, verb: str) -> None:
+    if verb == "suspend_server":
+        api.compute.suspend_server(server)
+    else:
+        try:
+            api.compute.live_migrate_server(server, host="fbsd1", force=False, block_migration="auto")
+        except exceptions.HttpException as error:
+            assert error.status_code in (400, 409)  # there is no other host to ask
+    until("the task to end", lambda: api.compute.get_server(server).task_state is None, 60)
+    assert api.compute.get_server(server).status == "ACTIVE"
+    assert pings(address)
+    if verb == "suspend_server":
+        action = next(a for a in api.compute.server_actions(server) if a.action == "suspend")
+        whole = api.compute.get_server_action(action.request_id, server)
+        assert whole.message == "Error"
+
+
+def test_reboots(demo: Any, server: Any, address: str) -> None:
+    for kind in ("SOFT", "HARD"):
+        demo.compute.reboot_server(server, kind)
+        until(f"the {kind} reboot", lambda: demo.compute.get_server(server).task_state is None, WAIT)
+        assert demo.compute.get_server(server).status == "ACTIVE"
+    with shell(address) as guest:
+        assert read_mark(guest) == "kept"
+
+
+def test_a_guest_that_powers_itself_off_is_seen_at_once(demo: Any, server: Any, address: str) -> None:
+    with shell(address) as guest:
+        guest.run("(sleep 1; poweroff -f) >/dev/null 2>&1 &")
+    begun = time.monotonic()
+    until("the server to be SHUTOFF", lambda: demo.compute.get_server(server).status == "SHUTOFF", 40)
+    assert time.monotonic() - begun < 30, "the periodic look (60 s) found it, not the event"
+    demo.compute.start_server(server)
+    is_now(demo, server, "ACTIVE")
+
+
+def test_rescue(demo: Any, server: Any, address: str) -> None:
+    demo.compute.rescue_server(server, image_ref=demo.image.find_image("beastack-guest").id)
+    is_now(demo, server, "RESCUE")
+    with shell(address) as guest:
+        assert read_mark(guest, "vdd") == "kept"  # the guest's own root
+        assert read_mark(guest) == ""
+    demo.compute.unrescue_server(server)
+    is_now(demo, server, "ACTIVE")
+
+
+def test_a_resize_taken_back_and_one_confirmed(demo: Any, server: Any, address: str, flavors: dict[str, Any]) -> None:
+    with shell(address) as guest:
+        mark(guest, "before")
+    demo.compute.resize_server(server, flavors["life.large"].id)
+    is_now(demo, server, "VERIFY_RESIZE")
+    with shell(address) as guest:
+        assert (sectors(guest)["vda"], sectors(guest)["vdc"]) == (2 << 21, 128 << 11)
+        assert guest.check("nproc") == "2"
+        assert read_mark(guest) == "before"
+        mark(guest, "after")
+    demo.compute.revert_server_resize(server)
+    is_now(demo, server, "ACTIVE")
+    with shell(address) as guest:
+        assert sectors(guest)["vda"] == 1 << 21
+        assert read_mark(guest) == "before"
+    demo.compute.resize_server(server, flavors["life.large"].id)
+    is_now(demo, server, "VERIFY_RESIZE")
+    demo.compute.confirm_server_resize(server)
+    is_now(demo, server, "ACTIVE")
+    line = beastack("host", "--name", NAME, "fbsd1", "--", "cat", f"{_folder(server)}/machine.json").stdout
+    assert '"wired": true' in line
+
+
+def test_diagnostics_and_resources(api: Any, server: Any) -> None:
+    found = api.compute.get_server_diagnostics(server)
+    assert (found.state, found.hypervisor, found.num_cpus) == ("running", "bhyve", 2)
+    hypervisor = next(iter(api.compute.hypervisors(details=True)))
+    assert (hypervisor.hypervisor_type, hypervisor.status) == ("bhyve", "enabled")
+    provider = next(iter(api.placement.resource_providers()))
+    body = api.placement.get(f"/resource_providers/{provider.id}/traits", microversion="1.6").json()
+    assert {"COMPUTE_SAME_HOST_COLD_MIGRATE", "COMPUTE_IMAGE_TYPE_QCOW2"} <= set(body["traits"])
+    usages = api.placement.get(f"/allocations/{server.id}").json()["allocations"]
+    assert sum(each["resources"]["MEMORY_MB"] for each in usages.values()) == 384
+
+
+def _folder(server: Any) -> str:
+    return f"/var/lib/beastack/{NAME}/data/hosts/fbsd1/nova/instances/{server.id}"
+
+
+def test_a_disk_does_not_shrink(demo: Any, server: Any, flavors: dict[str, Any]) -> None:
+    demo.compute.resize_server(server, flavors["life.less"].id)
+    until("the resize to be given up", lambda: demo.compute.get_server(server).task_state is None, 60)
+    found = demo.compute.get_server(server)
+    assert (found.status, found.flavor.name) == ("ACTIVE", "life.large")
+
+
+def test_a_second_card_comes_at_the_next_start_and_goes_when_stopped(demo: Any, server: Any, address: str) -> None:
+    port = demo.network.create_port(network_id=demo.network.find_network("provider").id)
+    demo.compute.create_server_interface(server, port_id=port.id)
+    demo.compute.reboot_server(server, "HARD")
+    is_now(demo, server, "ACTIVE")
+    with shell(address) as guest:
+        assert port.mac_address in guest.check("cat /sys/class/net/*/address")
+    demo.compute.stop_server(server)
+    is_now(demo, server, "SHUTOFF")
+    demo.compute.delete_server_interface(port.id, server)
+    tap = f"tap{port.id[:11]}"
+    until("its tap to go", lambda: tap not in beastack("host", "--name", NAME, "fbsd1", "--", "ifconfig", "-l").stdout)
+    demo.network.delete_port(port)
+
+
+def test_a_snapshot_of_a_stopped_server_and_a_rebuild(demo: Any, server: Any, address: str) -> None:
+    image = demo.compute.create_server_image(server, "life-snapshot", wait=True, timeout=WAIT)
+    try:
+        found = demo.image.get_image(image.id)
+        assert (found.status, found.disk_format) == ("active", "qcow2")
+        demo.compute.rebuild_server(server, image=image.id)
+        is_now(demo, server, "SHUTOFF")  # as it was
+        demo.compute.start_server(server)
+        is_now(demo, server, "ACTIVE")
+        with shell(address) as guest:
+            assert read_mark(guest) == "before"
+    finally:
+        demo.image.delete_image(image.id)
+
+
+def test_shelve_and_unshelve(demo: Any, server: Any, address: str) -> None:
+    with shell(address) as guest:
+        mark(guest, "shelved")
+    demo.compute.shelve_server(server)
+    is_now(demo, server, "SHELVED_OFFLOADED")
+    assert beastack("host", "--name", NAME, "fbsd1", "--", "ls", _folder(server), status=None).returncode
+    demo.compute.unshelve_server(server)
+    is_now(demo, server, "ACTIVE")
+    with shell(address) as guest:
+        assert read_mark(guest) == "shelved"

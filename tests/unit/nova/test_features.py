@@ -1,0 +1,76 @@
+"""The table of features is the driver's own word, and the documentation's."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from beastack.nova import features
+from beastack.nova.driver import BhyveDriver
+from beastack.nova.refusals import REASONS, Refusals
+from nova.virt import driver as virt_driver
+
+DOCS = Path(__file__).parents[3] / "docs" / "compute.md"
+# Methods of upstream's contract that raise NotImplementedError there and here, and why that is right.
+NOT_OURS = {
+    "composed by nova of destroy and spawn": {"rebuild"},
+    "parts of live migration, which is refused at its first step": {
+        *("check_can_live_migrate_source", "cleanup_live_migration_destination_check", "pre_live_migration"),
+        *("live_migration_abort", "live_migration_force_complete", "post_live_migration_at_destination"),
+        *("post_live_migration_at_source", "rollback_live_migration_at_destination", "get_instance_disk_info"),
+    },
+    "nova chooses the names of devices itself": {
+        *("default_device_names_for_instance", "default_root_device_name", "get_device_name_for_instance"),
+    },
+    "metrics that nothing here collects": {"block_stats", "get_all_volume_usage", "get_host_cpu_stats"},
+    "of other hypervisors": {
+        *("get_mks_console", "get_spice_console", "host_maintenance_mode", "host_power_action", "power_update_event"),
+        *("poll_rebooting_instances", "set_host_enabled", "instance_exists"),
+    },
+    "soft delete is nova's stop when a driver has no form of its own": {"soft_delete", "restore"},
+    "shared file systems are not built": {"mount_share", "umount_share", "is_share_mounted"},
+    "quiesce is refused": {"unquiesce"},
+    "snapshots of attached NFS volumes, which cannot be attached": {"volume_snapshot_create", "volume_snapshot_delete"},
+}
+
+
+def test_the_documentation_shows_the_table() -> None:
+    assert features.table() in DOCS.read_text(), "run: .venv/bin/python -m beastack.nova.features"
+
+
+def test_no_method_of_the_contract_is_forgotten() -> None:
+    open_ones = set()
+    for name, method in vars(virt_driver.ComputeDriver).items():
+        if name.startswith("_") or not inspect.isfunction(method) or features.own(name):
+            continue
+        if "NotImplementedError" in inspect.getsource(method):
+            open_ones.add(name)
+    assert open_ones == set().union(*NOT_OURS.values())
+
+
+def test_every_refusal_is_shown_and_every_refusing_method_says_why() -> None:
+    shown = {method for feature in features.FEATURES for method in feature.methods}
+    assert set(REASONS) <= shown
+    own = {name for name in vars(Refusals) if not name.startswith("_")}
+    assert own - set(REASONS) == {"check_can_live_migrate_destination"}
+
+
+def test_capabilities_and_states_agree() -> None:
+    by_capability = {each.capability: features.state(each) for each in features.FEATURES if each.capability}
+    for name, value in BhyveDriver.capabilities.items():
+        if value:
+            assert by_capability[name] == "works", name
+        elif name in by_capability:
+            assert by_capability[name] != "works", name
+
+
+@pytest.mark.parametrize("name", ["suspend, resume", "live migration"])
+def test_what_bhyve_cannot_do(name: str) -> None:
+    found = next(each for each in features.FEATURES if each.name == name)
+    assert features.state(found).startswith("refused: bhyve cannot")
+    assert features.releases(found) == ""
+
+
+def test_a_feature_without_methods_of_ours_does_not_work() -> None:
+    assert features.state(features.Feature("x", ("rebuild",))) == "not built"
+    assert features.state(features.Feature("x", ("spawn",), "supports_multiattach")) == "not built"
