@@ -74,6 +74,8 @@ def load_rules(host: Host, interface: str, rules: Sequence[Rule]) -> None:
     """
     wanted = [*rules, block_all(interface)]
     before = _before(host, interface)
+    if before == wanted:
+        return  # an agent that starts anew finds its rules in force
     try:
         _load(host, interface, wanted)
         found = read_rules(host, interface)

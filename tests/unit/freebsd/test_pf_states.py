@@ -99,6 +99,13 @@ def test_what_another_rule_allows_goes_on(port: Port) -> None:
     assert port.open() == set()
 
 
+def test_rules_that_are_in_force_are_read_only(port: Port) -> None:
+    port.load(port.SSH, port.WEB)
+    before = len(port.host.ran)
+    port.load(port.SSH, port.WEB)
+    assert port.host.ran[before:] == [["pfctl", "-a", f"beastack/{TAP}", "-sr"]]
+
+
 def test_a_rule_more_ends_nothing_and_lists_nothing(port: Port) -> None:
     port.load(port.SSH)
     before = len(port.host.ran)
