@@ -1,5 +1,7 @@
 """Every verb of a server's life through the public API, on one guest that is led from one to the next."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 from openstack import exceptions
 
-from .conftest import NAME, ROOT, beastack, until
+from .conftest import NAME, ROOT, beastack, services, until
 from .guest import Guest
 from .test_first_server import pings
 
@@ -235,3 +237,39 @@ def test_shelve_and_unshelve(demo: Any, server: Any, address: str) -> None:
     is_now(demo, server, "ACTIVE")
     with shell(address) as guest:
         assert read_mark(guest) == "shelved"
+
+
+@pytest.mark.parametrize("moment", ["scheduling", "networking", "spawning"])
+def test_nova_compute_killed_amid_a_create_and_nothing_is_left(
+    demo: Any, flavors: dict[str, Any], cloud: str, moment: str
+) -> None:
+    made = demo.compute.create_server(
+        name=f"killed-{moment}",
+        image_id=demo.image.find_image("beastack-guest").id,
+        flavor_id=flavors["life.less"].id,
+        networks=[{"uuid": demo.network.find_network("provider").id}],
+    )
+    reached = ["scheduling", "networking", "block_device_mapping", "spawning"]
+    wanted = reached[reached.index(moment) :]
+
+    def there() -> bool:
+        found = demo.compute.get_server(made)
+        return found.status == "ACTIVE" or found.task_state in wanted
+
+    until(f"the task {moment}", there, 60)
+    old = services()["nova-compute-fbsd1"]["pid"]
+    os.kill(old, signal.SIGKILL)
+    ports = [port.id for port in demo.network.ports(device_id=made.id)]
+    demo.compute.delete_server(made)
+    demo.compute.wait_for_delete(made, wait=WAIT)
+    until("nova-compute to be back", lambda: services()["nova-compute-fbsd1"]["pid"] not in (None, old), 60)
+
+    def host(*command: str) -> str:
+        return beastack("host", "--name", NAME, "fbsd1", "--", *command, status=None).stdout
+
+    folder = _folder(made).rpartition("/")[0]
+    until("its folder to go", lambda: made.id not in host("ls", folder), 90)
+    until("its taps to go", lambda: not any(f"tap{port[:11]}" in host("ifconfig", "-l") for port in ports), 90)
+    assert made.id not in host("ls", "/dev/vmm")
+    assert made.id not in host("cat", f"{folder}/console-ports.json")
+    assert not list(demo.network.ports(device_id=made.id))
