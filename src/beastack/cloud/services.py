@@ -133,7 +133,7 @@ def control_plane(layout: Layout) -> dict[str, ServiceSpec]:
         # time, and one of them is refused (nova.policy.init has a lock for it)
         _wsgi(layout, "neutron-api", "neutron.wsgi.api", "neutron", "neutron", "neutron", 6, "neutron.policy:init"),
         _main(layout, "neutron-rpc-server", "neutron.cmd.server:main_rpc", "neutron", neutron_conf),
-        _main(layout, "neutron-periodic-workers", "neutron.cmd.server:main_periodic", "neutron", neutron_conf),
+        _main(layout, "neutron-periodic-workers", "beastack.neutron.periodic:main", "neutron", neutron_conf),
     ]
     return {spec.name: spec for spec in specs}
 
