@@ -158,3 +158,13 @@ def test_an_address_is_learnt_and_moves(pair: dict[str, Host]) -> None:
     hv1.ok("jexec vm arp -s 10.6.0.2 fa:16:3e:00:01:02")
     assert hv1.run("jexec vm ping -c 1 -t 1 10.6.0.2")[1] == 2
     hv1.ok("beastack-vxlan-fdb t0 del fa:16:3e:00:01:02; jexec vm ping -c 1 -t 5 10.6.0.2")
+    # many at once, whatever there was
+    mac = "fa:16:3e:00:01:02"
+    hv1.ok(f"ifconfig t0 vxlanflushall; beastack-vxlan-fdb t0 set {mac} 192.168.50.77 fa:16:3e:00:01:77 192.168.50.77")
+    assert hv1.run("jexec vm ping -c 1 -t 1 10.6.0.2")[1] == 2
+    hv1.ok(f"beastack-vxlan-fdb t0 set {mac} 192.168.50.2 fa:16:3e:00:01:77 - fa:16:3e:00:01:78 -")
+    hv1.ok("jexec vm ping -c 1 -t 5 10.6.0.2")
+    assert "net.link.vxlan.0.ftable.count: 1" in hv1.ok("sysctl net.link.vxlan")
+    for words in ("set", f"set {mac}", f"set {mac} -  zz -"):
+        assert hv1.run(f"beastack-vxlan-fdb t0 {words}")[1] == 64
+    assert hv1.run(f"beastack-vxlan-fdb t9 set {mac} -") == ("vxlan-fdb: SIOCSDRVSPEC: Device not configured\n", 1)

@@ -7,6 +7,7 @@ entry, and a process of ours floods what arrives on that port.
 """
 
 import ipaddress
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -104,14 +105,14 @@ def add_entry(host: Host, name: str, mac: str, peer: str, port: int = PORT) -> N
         host.run([PROGRAM, name, "add", mac, peer, str(port)])
 
 
-def set_entry(host: Host, name: str, mac: str, peer: str, port: int = PORT) -> None:
-    """Send frames for ``mac`` to this host and no other; raises as ``add_entry``."""
-    try:
-        host.run([PROGRAM, name, "add", mac, peer, str(port)])
-    except EntryExists:
-        # the table is not readable: there is no telling whether it is for this host
-        remove_entry(host, name, mac)
-        add_entry(host, name, mac, peer, port)
+def set_entries(host: Host, name: str, wanted: Mapping[str, str | None]) -> None:
+    """MAC -> the host that frames for it go to and no other, or None for no entry. One program for all of them.
+
+    Raises NoSuchInterface and others; then some may be set and others not.
+    """
+    if wanted:
+        pairs = [word for mac, peer in wanted.items() for word in (mac, peer or "-")]
+        host.run([PROGRAM, name, "set", *pairs])
 
 
 def remove_entry(host: Host, name: str, mac: str) -> None:

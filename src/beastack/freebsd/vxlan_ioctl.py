@@ -2,6 +2,10 @@
 
     beastack-vxlan-fdb INTERFACE add MAC ADDRESS [PORT]
     beastack-vxlan-fdb INTERFACE del MAC
+    beastack-vxlan-fdb INTERFACE set MAC ADDRESS|- ...
+
+``set`` makes it so whatever was there (port 4789; "-": no entry), for many at once: a process for each would cost more
+than all the rest.
 
 The layouts are those of sys/net/if_vxlan.h and sys/net/if.h (struct ifvxlancmd, struct ifdrv) on machines with 64-bit
 little-endian pointers; their sizes, offsets and the request's number were printed by a C program on FreeBSD 15.1
@@ -17,7 +21,9 @@ import re
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 NAME_BYTES = 16
 # char ifd_name[16]; unsigned long ifd_cmd; size_t ifd_len; void *ifd_data
@@ -31,7 +37,9 @@ ENTRY_ADD, ENTRY_REM = 13, 14
 # FreeBSD's, whatever this is tested on
 AF_INET, AF_INET6 = 2, 28
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-USAGE = "usage: beastack-vxlan-fdb interface add mac address [port]\n       beastack-vxlan-fdb interface del mac"
+USAGE = """usage: beastack-vxlan-fdb interface add mac address [port]
+       beastack-vxlan-fdb interface del mac
+       beastack-vxlan-fdb interface set mac address|- ..."""
 
 
 class BadEntry(ValueError):
@@ -85,23 +93,50 @@ def change(interface: str, command: int, data: bytes) -> None:
         fcntl.ioctl(door, SIOCSDRVSPEC, argument)
 
 
-def _read(words: Sequence[str]) -> tuple[str, int, bytes]:
+def replace(interface: str, add: bytes | None, remove: bytes) -> None:
+    """Make ``add`` the station's entry, or leave it none. Raises OSError: ENXIO, EPERM."""
+    try:
+        if add is not None:
+            change(interface, ENTRY_ADD, add)
+            return
+    except FileExistsError:
+        # the table cannot be read: there is no telling whether it is for this host
+        pass
+    with suppress(FileNotFoundError):
+        change(interface, ENTRY_REM, remove)
+    if add is not None:
+        change(interface, ENTRY_ADD, add)
+
+
+def _read(words: Sequence[str]) -> tuple[str, Callable[[], None]]:
+    """The interface, and what is to be done. Raises BadEntry."""
     match list(words):
+        case [interface, "set", *pairs] if pairs and len(pairs) % 2 == 0:
+            steps = [
+                (None if address == "-" else entry(mac, address), entry(mac))
+                for mac, address in zip(pairs[::2], pairs[1::2], strict=True)
+            ]
+
+            def each() -> None:
+                for add, remove in steps:
+                    replace(interface, add, remove)
+
+            return interface, each
         case [interface, "add", mac, address, *rest] if len(rest) <= 1:
             port = rest[0] if rest else "4789"
             if not (port.isascii() and port.isdecimal() and len(port) <= 5):
                 raise BadEntry(f"port {port!r}")
-            return interface, ENTRY_ADD, entry(mac, address, int(port))
+            return interface, partial(change, interface, ENTRY_ADD, entry(mac, address, int(port)))
         case [interface, "del", mac]:
-            return interface, ENTRY_REM, entry(mac)
+            return interface, partial(change, interface, ENTRY_REM, entry(mac))
     raise BadEntry(USAGE)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """The program; exit status 0, 1 when the kernel refused, 64 for bad arguments, 69 where this is no FreeBSD."""
     try:
-        interface, command, data = _read(sys.argv[1:] if words is None else words)
-        request(interface, command, len(data), 0)
+        interface, work = _read(sys.argv[1:] if words is None else words)
+        request(interface, 0, 0, 0)
     except BadEntry as e:
         print(f"beastack-vxlan-fdb: {e}", file=sys.stderr)
         return 64
@@ -109,7 +144,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print("beastack-vxlan-fdb: needs FreeBSD on a 64-bit little-endian machine", file=sys.stderr)
         return 69
     try:
-        change(interface, command, data)
+        work()
     except OSError as e:
         print(f"vxlan-fdb: SIOCSDRVSPEC: {os.strerror(e.errno or 0)}", file=sys.stderr)
         return 1

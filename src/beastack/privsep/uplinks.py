@@ -19,7 +19,7 @@ from beastack.privsep.context import entry
 from beastack.privsep.interfaces import allowed_card
 
 HOST = LocalHost()
-# Entries that one call may change: each is a program run by the host.
+# Entries that one call may add, and as many that it may remove.
 MOST_ENTRIES = 256
 # What IPv4 or IPv6, UDP, VXLAN and the inner Ethernet header take of the underlay's MTU, bytes.
 OVERHEAD = {4: 50, 6: 70}
@@ -119,7 +119,4 @@ def change_entries(network_id: str, add: list[list[str]], remove: list[str]) -> 
         wanted.append((mac, host))
     gone = [checks.mac(mac) for mac in checks.items(remove, MOST_ENTRIES, "entries")]
     ifnet.require_ours(HOST, name)
-    for mac in gone:
-        vxlan.remove_entry(HOST, name, mac)
-    for mac, host in wanted:
-        vxlan.set_entry(HOST, name, mac, host)
+    vxlan.set_entries(HOST, name, {**dict.fromkeys(gone), **dict(wanted)})

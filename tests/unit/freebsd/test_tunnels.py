@@ -208,6 +208,7 @@ def test_an_entry_byte_by_byte() -> None:
         ["x", "add", MAC, "host"], ["x", "add", MAC, "0.0.0.0"], ["x", "add", MAC, "239.0.0.1"],
         ["x", "add", MAC, "10.0.0.1", "0"], ["x", "add", MAC, "10.0.0.1", "65536"], ["x", "add", MAC, "10.0.0.1", "x"],
         ["x", "add", MAC, "10.0.0.1", "1", "2"], ["x" * 16, "del", MAC], ["", "del", MAC],
+        ["x", "set"], ["x", "set", MAC], ["x", "set", MAC, "-", MAC], ["x", "set", MAC, "10.0.0.1", "zz", "-"],
         ["x", "del", "01:00:5e:00:00:01"], ["x", "del", "00:00:00:00:00:00"], ["x", "add", MAC, "fe80::1%em0"],
     ],
 )  # fmt: skip
@@ -238,6 +239,40 @@ def test_what_the_kernel_says(
     ((code, argument),) = seen
     assert code == 0x8028697B
     assert argument[:32] == b"x".ljust(16, b"\0") + struct.pack("<QQ", 13, 76)
+
+
+STATIONS = [f"fa:16:3e:00:00:{n:02x}" for n in range(4)]
+
+
+@given(
+    st.dictionaries(st.sampled_from(STATIONS), st.sampled_from(["10.0.0.1", "10.0.0.2"])),
+    st.dictionaries(st.sampled_from(STATIONS), st.sampled_from(["10.0.0.1", "10.0.0.2", "-"]), min_size=1),
+)
+def test_set_makes_it_so_whatever_there_was(before: dict[str, str], wanted: dict[str, str]) -> None:
+    """The kernel's table as if_vxlan.c keeps it: EEXIST for what is there, ENOENT for what is not."""
+    table = dict(before)
+
+    def change(interface: str, command: int, data: bytes) -> None:
+        mac = data[22:28].hex(":")
+        if command == vxlan_ioctl.ENTRY_ADD:
+            if mac in table:
+                raise FileExistsError(17, "x")
+            table[mac] = ".".join(str(n) for n in data[36:40])
+        elif table.pop(mac, None) is None:
+            raise FileNotFoundError(2, "x")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vxlan_ioctl.sys, "platform", "freebsd15")
+        patch.setattr(vxlan_ioctl, "change", change)
+        assert vxlan_ioctl.main(["x", "set", *(word for pair in wanted.items() for word in pair)]) == 0
+    assert table == {mac: host for mac, host in {**before, **wanted}.items() if host != "-"}
+
+
+def test_many_entries_are_one_program() -> None:
+    host = FakeHost({f"beastack-vxlan-fdb x-1 set {MAC} 192.168.50.2 fa:16:3e:00:01:03 -": ""})
+    vxlan.set_entries(host, "x-1", {MAC: "192.168.50.2", "fa:16:3e:00:01:03": None})
+    vxlan.set_entries(host, "x-1", {})
+    assert len(host.ran) == 1
 
 
 @given(st.lists(st.text(max_size=20), max_size=6))

@@ -13,8 +13,7 @@ from beastack.privsep import checks, conf, context, interfaces, uplinks
 NETWORK = "6f1a4f2e-0c34-4c55-9d1b-0f7a8d7f2f11"
 BRIDGE, VXL = "brq6f1a4f2e-0c", "vxl6f1a4f2e-0c"
 MAC = "fa:16:3e:00:00:01"
-ADD = f"beastack-vxlan-fdb {VXL} add {MAC} 192.0.2.2 4789"
-DEL = f"beastack-vxlan-fdb {VXL} del {MAC}"
+SET = f"beastack-vxlan-fdb {VXL} set"
 HEAD = "flags=1008843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST,LOWER_UP> metric 0 mtu 1450\n"
 OURS = f"{VXL}: {HEAD}\tgroups: vxlan beastack\n"
 
@@ -43,18 +42,18 @@ def host(monkeypatch: pytest.MonkeyPatch, **answers: object) -> FakeHost:
     return made
 
 
-def test_an_entry_for_another_host_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = ("vxlan-fdb: SIOCSDRVSPEC: File exists\n", 1)
-    made = host(monkeypatch, **{f"ifconfig {VXL}": OURS, ADD: there, DEL: ""})
-    call("uplinks.change_entries")(NETWORK, [[MAC, "192.0.2.2"]], [])
-    assert made.ran[1:] == [ADD, DEL, ADD]
-
-
-def test_an_entry_that_is_gone_counts_as_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = ("vxlan-fdb: SIOCSDRVSPEC: No such file or directory\n", 1)
-    made = host(monkeypatch, **{f"ifconfig {VXL}": OURS, DEL: gone})
-    call("uplinks.change_entries")(NETWORK, [], [MAC])
-    assert made.ran[1:] == [DEL]
+def test_entries_are_set_and_forgotten_by_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "fa:16:3e:00:00:02"
+    made = host(monkeypatch, **{f"ifconfig {VXL}": OURS, f"{SET} {other} - {MAC} 192.0.2.2": ""})
+    call("uplinks.change_entries")(NETWORK, [[MAC, "192.0.2.2"]], [other])
+    assert made.ran[1:] == [f"{SET} {other} - {MAC} 192.0.2.2"]
+    # what is wanted and unwanted at once is wanted
+    made.answers[f"{SET} {MAC} 192.0.2.2"] = ""
+    call("uplinks.change_entries")(NETWORK, [[MAC, "192.0.2.2"]], [MAC])
+    assert made.ran[-1] == f"{SET} {MAC} 192.0.2.2"
+    before = len(made.ran)
+    call("uplinks.change_entries")(NETWORK, [], [])
+    assert made.ran[before:] == [f"ifconfig {VXL}"]
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.1", "2001:db8::2", "127.0.0.1", "224.0.0.1", "255.255.255.255", "0.0.0.0"])

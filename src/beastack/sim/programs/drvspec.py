@@ -35,10 +35,28 @@ def run(request: Request) -> Reply:
 
 def fdb(request: Request) -> Reply:
     try:
+        if request.argv[1:2] == ["set"]:
+            return _tell("vxlan-fdb", _replace(request, request.argv[0], request.argv[2:]))
         name, number, data = _words(request.argv)
     except ValueError as error:
         raise Failed(f"beastack-vxlan-fdb: {error}", 64) from None
     return _tell("vxlan-fdb", _set(request, name, number, data))
+
+
+def _replace(request: Request, name: str, words: list[str]) -> int:
+    """`set MAC ADDRESS|- …`: whatever there was; nothing is done when a word is wrong."""
+    if not words or len(words) % 2:
+        raise ValueError("usage: beastack-vxlan-fdb interface set mac address|- ...")
+    steps = []
+    for mac, address in zip(words[::2], words[1::2], strict=True):
+        steps.append(_words([name, "del", mac]))
+        if address != "-":
+            steps.append(_words([name, "add", mac, address]))
+    for _, number, data in steps:
+        reason = _set(request, name, number, data)
+        if reason not in (0, errno.ENOENT if number == FTABLE_REMOVE else 0):
+            return reason
+    return 0
 
 
 def _words(argv: list[str]) -> tuple[str, int, bytes]:
