@@ -14,6 +14,7 @@ from beastack.cloud.this_freebsd import ThisFreeBSD
 
 SIM = Path(sys.executable).with_name("beastack-sim")
 LIMIT = 60.0
+POOL_BYTES = 64 << 30
 
 
 class HostProvider(Protocol):
@@ -75,7 +76,22 @@ class SimulatedHosts:
         flags = [f for nic in nics for f in ("--nic", nic)]
         route = f"default={layout.address}"
         self._sim("host", "start", "--dir", str(folder), "--name", host.name, *flags, "--route", route)
+        if host.zfs:
+            self._pool(folder, host.zfs.partition("/")[0])
         return ", ".join([f"vtnet0 {address}", *(f"{card} on {bridge}" for card, bridge in cards.items())])
+
+    def _pool(self, folder: Path, name: str) -> None:
+        """A pool for the guests' disks, on a sparse file; one that is there from an earlier run is kept."""
+        inside = ("host", "exec", "--dir", str(folder), "--")
+        try:
+            self._sim(*inside, "zpool", "list", name)
+            return
+        except CloudError:
+            disk = folder / "pool.img"
+        with open(disk, "wb") as file:
+            file.truncate(POOL_BYTES)
+        self._sim(*inside, "mdconfig", "-a", "-t", "vnode", "-f", str(disk), "-u", "9")
+        self._sim(*inside, "zpool", "create", "-m", "none", name, "/dev/md9")
 
     def stop(self, host: str) -> None:
         """End it, also when it was killed before."""

@@ -56,10 +56,14 @@ def root_size(flavor: Any) -> int | None:
     return int(flavor.root_gb) * GIB if flavor.root_gb else None
 
 
-def create(store: DiskStore, cache: ImageCache, context: Any, instance: Any, image: Any, bdi: Any) -> None:
-    """Root from the image, and the blanks. Raises ImageUnacceptable, FlavorDiskSmallerThanImage, StoreError."""
+def have_image(cache: ImageCache, context: Any, instance: Any, image: Any) -> None:
+    """The image in the store, not larger than the root disk. Raises ImageUnacceptable, FlavorDiskSmallerThanImage."""
+    cache.ensure(context, str(image.id), str(image.disk_format), root_size(instance.flavor))
+
+
+def create(store: DiskStore, instance: Any, image: Any, bdi: Any) -> None:
+    """Root from the image that is there, and the blanks. Raises StoreError."""
     uuid, size = str(instance.uuid), root_size(instance.flavor)
-    cache.ensure(context, str(image.id), str(image.disk_format), size)
     store.create(uuid, ROOT, size, str(image.id))
     for name, blank in blanks(instance.flavor, bdi).items():
         store.create(uuid, name, blank)

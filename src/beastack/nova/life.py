@@ -8,6 +8,7 @@ from oslo_utils import excutils
 
 from beastack.nova import config_drive, disks, vifs, wishes
 from beastack.nova.base import Base
+from beastack.nova.phases import Phases
 from beastack.nova.stores.base import RESCUE
 from beastack.privsep import guest_files
 from nova import exception
@@ -35,16 +36,23 @@ class Life(Base):
         """Disks, taps, wait for the network, start. What an earlier, broken try left is replaced."""
         self._refuse_unbuilt(instance, image_meta, injected_files)
         vif_list = network_info or []
+        phases = Phases()
         try:
             folder = disks.make_folder(self._instances, str(instance.uuid))
-            disks.create(self._store, self._images, context, instance, image_meta, block_device_info)
-            disks.copy_variables(folder / disks.VARIABLES, self._options.bootrom_vars)
-            if config_drive.wanted(instance):
-                config_drive.write(instance, vif_list, injected_files, admin_password, folder)
-            self._define(instance, vif_list, block_device_info)
-            vifs.plug_and_wait(self.virtapi, instance, vif_list)
+            with phases.of("image"):
+                disks.have_image(self._images, context, instance, image_meta)
+            with phases.of("disk"):
+                disks.create(self._store, instance, image_meta, block_device_info)
+                disks.copy_variables(folder / disks.VARIABLES, self._options.bootrom_vars)
+                if config_drive.wanted(instance):
+                    config_drive.write(instance, vif_list, injected_files, admin_password, folder)
+                self._define(instance, vif_list, block_device_info)
+            with phases.of("network"):
+                vifs.plug_and_wait(self.virtapi, instance, vif_list)
             if power_on:
-                self._start(self._guest(instance))
+                with phases.of("start"):
+                    self._start(self._guest(instance))
+            LOG.info("Spawned: %s", phases.words(), instance=instance)
         except Exception:
             with excutils.save_and_reraise_exception():
                 LOG.exception("Spawning failed", instance=instance)

@@ -56,8 +56,8 @@ def control(layout: Layout, secrets: dict[str, str]) -> Sections:
     return sections
 
 
-def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, helper: str) -> Sections:
-    """nova.conf of nova-compute on ``host``; ``helper`` is the privileged side's command."""
+def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, helper: str, zfs: str = "") -> Sections:
+    """nova.conf of nova-compute on ``host``; ``helper``: the privileged side's command, ``zfs``: where volumes are."""
     sections = control(layout, secrets)
     # a compute host reaches the database through the conductor only
     for name in ("database", "api_database", "scheduler", "conductor"):
@@ -93,6 +93,7 @@ def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, he
         "console_key": key,
         "console_ca": authority,
         "screens_path": str(LOCKS / "screens"),
+        **({"zfs_root": zfs} if zfs else {}),
         # nova-compute plugs taps and runs guests; wiring and filtering are the agents'
         "privsep_entries": "guests,volumes,iscsi,interfaces.ensure_tap,interfaces.destroy_interface",
     }
