@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 from .browser import Browser, Image
-from .conftest import NAME, beastack, services, until
+from .conftest import NAME, beastack, services, status, until
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 UUID_FILE = "/sys/class/dmi/id/product_uuid"
@@ -151,6 +152,18 @@ def test_the_screen_in_a_browser(terminal: Terminal, demo: Any, server: Any, tmp
         terminal.type("until [ -e /run/typed ]; do usleep 100000; done; echo sum=$((600+1))\n")
         terminal.until("sum=601")
         page.picture(folder / "after.png")
+
+
+def test_no_secret_stands_in_a_process_list(terminal: Terminal, demo: Any, server: Any) -> None:
+    address = url(demo, server)
+    terminal.answers(650)
+    run_dir = Path(str(status()["run_dir"]))
+    key = next(run_dir.glob("data/hosts/fbsd1/**/console.key")).read_text()
+    lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    assert any("nova" in line or "bhyve" in line for line in lines)
+    for secret in (address.partition("token=")[2], key):
+        assert len(secret) > 30
+        assert not [line for line in lines if secret in line]
 
 
 @pytest.mark.parametrize("name", ["nova-compute-fbsd1", "nova-serialproxy", "nova-novncproxy", "consoles-fbsd1"])

@@ -53,6 +53,7 @@ class Door:
             writer.transport.abort()
             return
         self.connections += 1
+        _keep_alive(writer)
         try:
             await self._serve(peer, reader, writer)
         except Denied as denied:
@@ -118,6 +119,13 @@ def frame_buffer(folder: Path) -> socket.socket | None:
     """
     with guest_files.connected(folder, guest_files.SCREEN, 5.0) as supervisor:
         data, descriptors, _, _ = socket.recv_fds(supervisor, 16, 1)
-    if not data or len(descriptors) != 1:
-        return None
-    return socket.socket(fileno=descriptors[0])
+    return socket.socket(fileno=descriptors[0]) if data and descriptors else None
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """A proxy whose machine has gone is noticed within two minutes; it may have had the pen."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -5,6 +5,7 @@ It reads nova.conf of the host's nova-compute (docs/consoles.md); its words go t
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from beastack.privsep import guest_conf
 
 LOG = logging.getLogger(__name__)
 _BACKLOG = 128
+_DESCRIPTORS = 4096  # two for each connection (door.MAX_CONNECTIONS), and some
 
 
 async def _serve(door: Door, address: str, port: int) -> None:
@@ -52,7 +54,9 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
     options = cfg.ConfigOpts()
     options(sys.argv[1:], project="beastack-consoles", default_config_files=[])
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, most) if most > 0 else _DESCRIPTORS, most))
         door = _door(options)
         group = options[conf.GROUP]
         asyncio.run(_serve(door, group.console_address, group.console_port))

@@ -91,9 +91,8 @@ class Encoder:
         self.tight = False
         self._zlib = zlib.compressobj(1)
 
-    def encode(self, picture: Picture, rect: Rect) -> bytes:
-        """A rectangle with its header."""
-        data = picture.get(rect)
+    def encode(self, rect: Rect, data: bytes) -> bytes:
+        """A rectangle with its header, from its pixels as `Picture.get` gives them."""
         if not self.tight:
             return rfb.rect_header(rect, rfb.RAW) + _reordered(data, self.pixels)
         # basic compression without a filter, stream 0; with four bytes a pixel, red, green and blue are sent alone

@@ -25,6 +25,9 @@ REBOOT_SECONDS = 60.0
 UPDATES_PER_SECOND = 25
 MAX_VIEWERS = 32
 _BAND = 256 * 1024
+_SHARE = 4
+_MAX_KEYS = 64
+_MAX_INPUT = 64 * 1024
 _BELL = b"\2"
 
 # A connection to bhyve's frame buffer, None while bhyve has none; raises NoSupervisor when the guest is gone.
@@ -266,6 +269,8 @@ class Screen:
             self._wanted.set()
         elif isinstance(message, rfb.Key):
             if self._may_write(viewer):
+                if len(viewer.keys) >= _MAX_KEYS:
+                    raise rfb.BadMessage(f"{_MAX_KEYS} keys are pressed at once")
                 (viewer.keys.add if message.down else viewer.keys.discard)(message.symbol)
                 self._send(rfb.key_event(message.down, message.symbol))
         elif isinstance(message, rfb.Pointer):
@@ -307,9 +312,10 @@ class Screen:
             self._send(rfb.pointer_event(0, *self._pointer))
 
     def _send(self, data: bytes) -> None:
-        """To bhyve; what is typed while it restarts is lost, as on a real machine."""
-        if self._bhyve is not None and not self._bhyve.is_closing():
-            self._bhyve.write(data)
+        """To bhyve; what is typed while it restarts, or is paused, is lost, as on a real machine."""
+        bhyve = self._bhyve
+        if bhyve is not None and not bhyve.is_closing() and bhyve.transport.get_write_buffer_size() < _MAX_INPUT:
+            bhyve.write(data)
 
     async def _tell(self, viewer: Viewer) -> None:
         """Answer the viewer's requests as soon as there is something to say."""
@@ -332,6 +338,12 @@ class Screen:
                 viewer.asked = False
                 rects = viewer.damage.take(*now)
                 viewer.writer.write(rfb.update_header(len(rects)))
+                began, busy = time.monotonic(), 0.0
                 for rect in rects:
-                    viewer.writer.write(viewer.encoder.encode(picture, rect))
+                    data, start = picture.get(rect), time.monotonic()
+                    viewer.writer.write(await asyncio.to_thread(viewer.encoder.encode, rect, data))
+                    busy += time.monotonic() - start
                     await viewer.writer.drain()
+                # one viewer, however often it asks, has a share of a processor and no more
+                pause = max(1 / UPDATES_PER_SECOND, busy * _SHARE)
+                await asyncio.sleep(max(0.0, began + pause - time.monotonic()))

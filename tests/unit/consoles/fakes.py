@@ -33,6 +33,8 @@ class FakeBhyve:
         self.picture = bytearray(bytes([colour, 1, 2, 0]) * (WIDTH * HEIGHT))
         self.clients = 0
         self.changed = threading.Event()
+        self.runs = threading.Event()
+        self.runs.set()
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(path))
         self._server.listen(4)
@@ -61,6 +63,7 @@ class FakeBhyve:
         client.sendall(struct.pack("!HH", *self.size) + form + struct.pack("!I", 5) + b"bhyve")
         pending = False
         while True:
+            self.runs.wait(20)
             kind = exactly(client, 1)[0]
             if kind == 0:
                 exactly(client, 19)

@@ -66,9 +66,9 @@ def test_what_a_viewer_sees_is_what_is_there(parts: list[Rect], tight: bool, ord
         damage.add(part)
         if number % 7 == 6:
             for rect in damage.take(WIDTH, HEIGHT):
-                decoder.take(encoder.encode(picture, rect))
+                decoder.take(encoder.encode(rect, picture.get(rect)))
     for rect in damage.take(WIDTH, HEIGHT):
-        decoder.take(encoder.encode(picture, rect))
+        decoder.take(encoder.encode(rect, picture.get(rect)))
     assert not damage
     data = picture.get(picture.whole)
     assert decoder.screen == [(data[at + 2], data[at + 1], data[at]) for at in range(0, len(data), 4)]

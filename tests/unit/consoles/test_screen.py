@@ -187,3 +187,32 @@ def test_noise_ends_only_who_makes_it(services: Services, made: FakeGuest) -> No
             pass  # what it sent was not read to the end
         good.ask(False)
         assert len(good.update()) == SIZE
+
+
+def test_a_guest_that_is_paused_does_not_make_the_service_grow(services: Services, made: FakeGuest) -> None:
+    """Its bhyve reads nothing while a viewer types and types."""
+    service = services()
+    assert made.bhyve
+    with viewing(service) as viewer:
+        viewer.ask(False)
+        viewer.update()
+        made.bhyve.runs.clear()
+        viewer.socket.sendall((rfb.key_event(True, 0x61) + rfb.key_event(False, 0x61)) * 100_000)
+        viewer.ask(False)
+        shown = service.door.screens[UUID]
+        until(lambda: shown._bhyve is not None and shown._bhyve.transport.get_write_buffer_size() > 0)
+        with viewing(service) as other:
+            assert other.size == (WIDTH, HEIGHT)
+        assert shown._bhyve is not None
+        assert shown._bhyve.transport.get_write_buffer_size() < 128 * 1024
+        made.bhyve.runs.set()
+
+
+def test_who_presses_every_key_is_sent_away(services: Services, made: FakeGuest) -> None:
+    service = services()
+    with viewing(service) as viewer:
+        for symbol in range(200):
+            viewer.key(symbol)
+        with pytest.raises((EOFError, ConnectionError)):
+            exactly(viewer.socket, 1)
+    until(lambda: made.bhyve is not None and made.bhyve.typed.count(rfb.key_event(False, 63)) == 1)
