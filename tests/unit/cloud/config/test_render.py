@@ -99,3 +99,16 @@ def test_a_network_has_two_dhcp_servers_where_there_are_hosts_for_them() -> None
 
     assert servers("network") == servers("network", "compute") == 1
     assert servers("network", "network") == servers("network", "network", "network") == 2
+
+
+def test_consoles_each_side_has_its_own_key_and_the_proxy_is_who_is_let_in() -> None:
+    host = parsed(nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper"))
+    control = parsed(nova.control(LAYOUT, SECRETS))
+    assert host.get("beastack", "console_proxies") == control.get("vnc", "novncproxy_host") == LAYOUT.address
+    assert control.get("serial_console", "serialproxy_host") == LAYOUT.address
+    assert host.get("beastack", "console_address") == "100.64.7.11"
+    assert host.get("beastack", "console_ca") == control.get("vnc", "vencrypt_ca_certs")
+    assert not host.has_option("vnc", "vencrypt_client_key"), "a host is no proxy"
+    assert control.get("vnc", "auth_schemes") == "vencrypt"
+    ports = range(*(int(end) for end in host.get("beastack", "console_ports").split("-")))
+    assert int(host.get("beastack", "console_port")) not in ports
