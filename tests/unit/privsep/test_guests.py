@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
-from beastack.freebsd import bhyve, bhyve_json, process
+from beastack.freebsd import bhyve, bhyve_json, pci, process
 from beastack.privsep import checks, context, guest_conf, guest_files, guests
 
 _SPEC = importlib.util.spec_from_file_location("guest_fakes", Path(__file__).parent.parent / "nova" / "fakes.py")
@@ -217,3 +217,54 @@ def test_pids_of_a_foreign_state_are_not_believed(host: Any) -> None:
     (host.guest / "state.json").symlink_to(host.guest / "real")
     assert guests.mend_guest(UUID) == {}  # and we are still here
     assert guests.start_guest(UUID)["state"] == "running"
+
+
+_PCICONF = (
+    "ppt0@pci0:1:0:0:\tclass=0x020000 rev=0x01 hdr=0x00 vendor=0x8086 device=0x1572 subvendor=0x8086 subdevice=0x0001\n"
+    "ixl0@pci0:2:0:0:\tclass=0x020000 rev=0x01 hdr=0x00 vendor=0x8086 device=0x1572 subvendor=0x8086 subdevice=0x0001\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("bus", "said"),
+    [(1, ""), (2, "not held by ppt"), (3, "there is no PCI device"), (4, "not in .beastack. passthrough")],
+)
+def test_a_device_of_the_host_is_given_when_it_is_allowed_and_held(host: Any, bus: int, said: str) -> None:
+    program = host.bin / "pciconf"
+    program.write_text(f"#!/bin/sh\nprintf '%s' '{_PCICONF}'\n")
+    program.chmod(0o755)
+    cfg.CONF.set_override("passthrough", ["1/0/0", " 2/0/0", "3/0/0"], "beastack")
+    try:
+        text = _wish(host, wired=True, passthrough=(bhyve.PciDevice(bus, 0, 0),))
+        if said:
+            with pytest.raises((checks.Refused, pci.NoSuchDevice), match=said):
+                guests.check_machine(text, UUID, host.guest)
+        else:
+            assert guests.check_machine(text, UUID, host.guest).passthrough == (bhyve.PciDevice(1, 0, 0),)
+    finally:
+        cfg.CONF.clear_override("passthrough", "beastack")
+
+
+def test_a_volume_of_another_guest_is_no_disk(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which devices are a guest's is for volumes and iscsi to say (test_volumes.py); anything else must be its file."""
+    asked: list[tuple[str, str]] = []
+
+    def is_its(path: str, uuid: str) -> bool:
+        asked.append((path, uuid))
+        return path.endswith(f"{UUID}.root")
+
+    monkeypatch.setattr(guests.volumes, "is_guest_volume", is_its)
+    own = f"/dev/zvol/tank/guests/{UUID}.root"
+    assert guests.check_machine(_wish(host, disks=(bhyve.Disk(own),)), UUID, host.guest).disks[0].path == own
+    with pytest.raises(checks.Refused, match="not in"):
+        guests.check_machine(_wish(host, disks=(bhyve.Disk(own.replace("6f1a", "7f1a")),)), UUID, host.guest)
+    assert (own, UUID) in asked
+
+
+def test_counters_of_a_guest_that_does_not_run_are_none(host: Any) -> None:
+    assert guests.guest_counters(UUID) == {}
+    guests.start_guest(UUID)
+    assert guests.guest_counters(UUID) == {"Resident memory": 40968192}
+    assert guests.pause_guest(UUID)["state"] == "paused"
+    assert guests.start_guest(UUID)["state"] == "paused"  # it runs already, as far as it may
+    assert guests.resume_guest(UUID)["state"] == "running"
