@@ -19,9 +19,9 @@ NAME = "citest"
 
 
 def beastack(*arguments: str, limit: float = 300, status: int | None = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [str(ROOT / "beastack"), *arguments], capture_output=True, text=True, timeout=limit, check=False
-    )
+    # a mask that would break everything, if the launcher kept its caller's
+    argv = [str(ROOT / "beastack"), *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=limit, check=False, umask=0o177)
     if status is not None:
         assert done.returncode == status, f"{arguments}: {done.stdout}\n{done.stderr}"
     return done

@@ -41,7 +41,7 @@ class Login:
                 raise ValueError("iSCSI: the user or the secret has a character that iscsi.conf(5) cannot hold")
 
     def configuration(self, nickname: str) -> str:
-        """A section of iscsi.conf(5)."""
+        """A section of iscsi.conf(5). Raises ValueError for a bad nickname."""
         if _NICK.fullmatch(nickname) is None:
             raise ValueError(f"{nickname!r} is no nickname")
         lines = [f'TargetName = "{self.target}"', f'TargetAddress = "{self.portal}"']
@@ -95,7 +95,7 @@ def add(host: Host, nickname: str, file: str) -> None:
 
 
 def remove(host: Host, target: str) -> None:
-    """End the sessions with a target; none is fine."""
+    """End the sessions with a target; none is fine. Raises UnexpectedOutput."""
     if any(session.target == target for session in list_sessions(host)):
         done = host.run(["iscsictl", "-R", "-t", target])
         if done.out.strip():

@@ -39,14 +39,14 @@ class Row:
         return key in self._values
 
     def below(self, key: str) -> "Row":
-        """The one object below."""
+        """The one object below. Raises UnexpectedOutput."""
         value = self._values.get(key)
         if not isinstance(value, dict):
             raise self._fail(key, "an object")
         return Row(value, self._argv)
 
     def rows(self, key: str) -> "list[Row]":
-        """The rows below."""
+        """The rows below. Raises UnexpectedOutput."""
         return _rows(self._values.get(key), self._argv, key)
 
 

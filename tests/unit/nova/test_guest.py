@@ -4,14 +4,17 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from beastack.nova.guest.console import unix_listener
 from beastack.privsep import guest_files
 
 from .fakes import FakeHost
@@ -242,3 +245,20 @@ def test_long_folder(tmp_path: Path) -> None:
             viewer.until(b"guest up")
     finally:
         host.end()
+
+
+def test_sockets_made_at_once_leave_the_mask_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the process's: what is made later, by whomever, would have no rights."""
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o027)
+    try:
+
+        def make(number: int) -> int:
+            unix_listener(f"s{number}", None).close()
+            return stat.S_IMODE((tmp_path / f"s{number}").stat().st_mode)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(make, range(400))) == {0o600}
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)

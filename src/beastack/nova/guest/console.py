@@ -10,6 +10,7 @@ import contextlib
 import os
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -248,21 +249,26 @@ class ConsoleHub:
             self._listener.close()
 
 
+# the mask is the whole process's: two threads that change it at once would leave it changed
+_MASK = threading.Lock()
+
+
 def unix_listener(name: str, owner: int | None) -> socket.socket:
     """A listening unix socket of mode 0600 in the working directory; a file left behind is replaced."""
     with contextlib.suppress(FileNotFoundError):
         Path(name).unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        if owner is not None:
-            # made as the owner's: by the time of a chown(2) the name could mean a file of root's
-            os.seteuid(owner)
-        listener.bind(name)
-    finally:
-        if owner is not None:
-            os.seteuid(0)
-        os.umask(before)
+    with _MASK:
+        before = os.umask(0o177)
+        try:
+            if owner is not None:
+                # made as the owner's: by the time of a chown(2) the name could mean a file of root's
+                os.seteuid(owner)
+            listener.bind(name)
+        finally:
+            if owner is not None:
+                os.seteuid(0)
+            os.umask(before)
     listener.listen(16)
     listener.setblocking(False)
     return listener
