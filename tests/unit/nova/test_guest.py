@@ -250,7 +250,8 @@ def test_long_folder(tmp_path: Path) -> None:
 def test_sockets_made_at_once_leave_the_mask_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the process's: what is made later, by whomever, would have no rights."""
     monkeypatch.chdir(tmp_path)
-    before = os.umask(0o027)
+    before, interval = os.umask(0o027), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     try:
 
         def make(number: int) -> int:
@@ -261,4 +262,5 @@ def test_sockets_made_at_once_leave_the_mask_as_it_was(tmp_path: Path, monkeypat
             assert set(pool.map(make, range(400))) == {0o600}
         assert os.umask(0o027) == 0o027
     finally:
+        sys.setswitchinterval(interval)
         os.umask(before)
