@@ -1,7 +1,8 @@
 """pf(4) of a router in a vnet jail: what it translates, as typed rules, and loading them (shared/freebsd/15.1/08).
 
 A router's pf is its jail's own. It translates and does not filter, but for what a router never forwards: packets that
-come from outside with an inner address, and the DHCPv6 requests that are the DHCP server's. Inside, nothing is
+come from outside with an inner address, packets into another address scope, and the DHCPv6 requests that are the DHCP
+server's. Inside, nothing is
 translated: nat is bound to the outer interface.
 
 A floating IP is an address of the outer interface, so a guest that asks for it from inside would reach the router
@@ -43,6 +44,14 @@ class Inner:
 
 
 @dataclass(frozen=True)
+class Apart:
+    """Networks (either family) whose packets do not leave by ``interface``: it leads into another address scope."""
+
+    interface: str
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Floating:
     """A floating IP and the guest's address."""
 
@@ -77,6 +86,7 @@ class Router:
     floating: tuple[Floating, ...] = ()
     forwards: tuple[Forward, ...] = ()
     proxy_port: int | None = None
+    apart: tuple[Apart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,11 @@ def _filters(router: Router) -> Iterable[tuple[str, Rule]]:
                 for network in _networks(inner, version):
                     forged = Rule("block", "router/forged", direction="in", family=version, source=network)
                     yield router.outer, forged
+    for apart in router.apart:
+        for network in apart.networks:
+            version = 6 if ":" in network else 4
+            # what leaves translated carries the router's address here, and passes
+            yield apart.interface, Rule("block", "router/scope", direction="out", family=version, source=network)
     for inner in router.inner:
         yield (
             inner.interface,

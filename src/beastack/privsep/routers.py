@@ -9,7 +9,7 @@ import ipaddress
 from beastack.freebsd import jail, pf_router, route, sysctl
 from beastack.freebsd.errors import HostError, NoSuchJail
 from beastack.freebsd.host import Host, LocalHost
-from beastack.freebsd.pf_router import Floating, Forward, Inner, Router
+from beastack.freebsd.pf_router import Apart, Floating, Forward, Inner, Router
 from beastack.freebsd.route import Route
 from beastack.privsep import checks, haproxy, jail_ports
 from beastack.privsep.checks import Refused
@@ -24,7 +24,7 @@ MOST_ROUTES = 4096
 MOST_RULES = 4096
 # What a router is: it forwards, and it tells no guest of a shorter way past its translations.
 SYSCTLS = (("net.inet.ip.forwarding", 1), ("net.inet6.ip6.forwarding", 1), ("net.inet.ip.redirect", 0))
-RULES = {"inner", "outer", "address", "snat", "unchanged", "floating", "forwards", "metadata"}
+RULES = {"inner", "outer", "address", "snat", "unchanged", "floating", "forwards", "metadata", "apart"}
 
 
 def jail_name(router_id: object) -> str:
@@ -210,6 +210,7 @@ def read_rules(value: object) -> Router:
         floating=tuple(_floating(f) for f in checks.items(value["floating"], MOST_RULES, "floating IPs")),
         forwards=tuple(_forward(f) for f in checks.items(value["forwards"], MOST_RULES, "port forwardings")),
         proxy_port=haproxy.ROUTER_PORT if metadata else None,
+        apart=tuple(_apart(a) for a in checks.items(value["apart"], MOST_RULES, "address scopes")),
     )
 
 
@@ -237,6 +238,15 @@ def _inner(value: object) -> Inner:
     given = _fields(value, {"interface", "addresses"}, "inner port")
     addresses = checks.items(given["addresses"], jail_ports.MOST_ADDRESSES, "addresses")
     return Inner(port_name(given["interface"], INNER), tuple(checks.cidr(a) for a in addresses))
+
+
+def _apart(value: object) -> Apart:
+    given = _fields(value, {"interface", "networks"}, "address scope")
+    name = checks.interface_name(given["interface"])
+    if not name.startswith(PORTS):
+        raise Refused(f"interface: {name} is no router's port")
+    networks = checks.items(given["networks"], MOST_RULES, "networks")
+    return Apart(name, tuple(checks.network(n) for n in networks))
 
 
 def _floating(value: object) -> Floating:

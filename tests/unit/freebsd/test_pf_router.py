@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.freebsd.simulated import SimulatedHost
+from tests.unit.sim.pf.frames import udp
 from tests.unit.transcripts import steps
 
 from beastack.freebsd import pf_nat, pf_router
 from beastack.freebsd.errors import CommandFailed, UnexpectedOutput
 from beastack.freebsd.pf_nat import Translation
-from beastack.freebsd.pf_router import Floating, Forward, Inner, Router
+from beastack.freebsd.pf_router import Apart, Floating, Forward, Inner, Router
 from beastack.freebsd.pf_rules import BadRule
 
 QG, QR1, QR2 = "qg-00000000-01", "qr-00000000-01", "qr-00000000-02"
@@ -162,3 +163,26 @@ def test_networks_of_the_outer_address_scope_leave_as_they_are() -> None:
     found = pf_router.rules(Router(**{**vars(FULL), "unchanged": ("10.1.0.0/24",)})).translations
     nats = [r for r in found if r.interface == QG and r.action == "nat"]
     assert nats[0].negated and nats[0].source == "10.1.0.0/24" and nats[1].target == "203.0.113.10"
+
+
+def test_networks_of_another_address_scope_do_not_leave_untranslated() -> None:
+    host = SimulatedHost()
+    apart = Router(
+        **{**vars(FULL), "apart": (Apart(QR2, ("10.1.0.0/24", "2001:db8:1::/64")), Apart(QG, ("10.2.0.0/24",)))}
+    )
+    assert pf_router.load(host, apart)
+    assert pf_router.read(host) == pf_router.rules(apart)
+    now = 1.0
+
+    def passes(interface: str, direction: str, source: str, target: str) -> bool:
+        return host.pf.judge(interface, direction, udp(source, 1, target, 2), now) is not None
+
+    assert passes(QR1, "in", "10.1.0.5", "10.2.0.6")
+    assert not passes(QR2, "out", "10.1.0.5", "10.2.0.6")
+    assert passes(QR1, "out", "10.2.0.6", "10.1.0.5"), "only what was said"
+    # with SNAT the outside sees the router's address
+    assert passes(QG, "out", "10.2.0.6", "198.51.100.7")
+    assert pf_router.load(host, Router(**{**vars(apart), "snat": False, "floating": ()}))
+    host.run(["pfctl", "-F", "states"])
+    assert not passes(QG, "out", "10.2.0.6", "198.51.100.7")
+    assert passes(QG, "out", "10.1.0.6", "198.51.100.7")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 CODE = """
-import warnings
+import types, warnings
 warnings.simplefilter("ignore")
 from beastack.neutron import periodic
 from neutron import service
@@ -16,27 +16,35 @@ class Plugin:
     def __init__(self, *workers):
         self.get_workers = lambda: workers
 
-launched = []
+class Group:
+    def __init__(self, workers):
+        self.workers = workers
 
 class Launcher:
-    def __init__(self, conf):
-        pass
+    def __init__(self, conf, restart_method):
+        self.launched = []
+    def launch_service(self, group, processes):
+        self.launched.append((group.workers, processes))
     def wait(self):
-        print([type(w).__name__ for w in launched])
+        assert self.launched == [([one, two], 1)], self.launched
+        assert told == ["dispose", "spawned"], told
+        print("as wanted")
 
-one, two = Periodic(), Periodic()
-periodic.manager.init = lambda: None
-periodic.extensions.PluginAwareExtensionManager.get_instance = lambda: type("E", (), {"extend_resources": print})()
+one, two, told = Periodic(), Periodic(), []
 plugins = [Plugin(one), Plugin(service.RpcWorker.__new__(service.RpcWorker), two), object()]
+periodic.manager.init = lambda: None
+found = types.SimpleNamespace(extend_resources=lambda *a: None)
+periodic.extensions.PluginAwareExtensionManager.get_instance = lambda: found
 periodic.directory.get_unique_plugins = lambda: plugins
-periodic.launching.ServiceLauncher = Launcher
-Launcher.launch_service = lambda self, worker: launched.append(worker)
+periodic.service.AllServicesNeutronWorker = Group
+periodic.launching.ProcessLauncher = Launcher
+periodic.db.get_context_manager = lambda: types.SimpleNamespace(dispose_pool=lambda: told.append("dispose"))
+periodic.registry.publish = lambda *a: told.append("spawned")
 periodic.serve()
-assert launched == [one, two], launched
 """
 
 
 def test_rpc_is_left_to_the_process_that_serves_it() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "['Periodic', 'Periodic']"
+    assert done.stdout.splitlines()[-1] == "as wanted"

@@ -99,6 +99,7 @@ GOOD: dict[str, object] = {
             }
         ],
         "metadata": True,
+        "apart": [{"interface": "qg-6f1a4f2e-0c", "networks": ["10.4.0.0/24", "fd00:4::/64"]}],
     },
     "adverts": [
         {

@@ -79,7 +79,6 @@ def make(router: Mapping[str, Any], forwards: Iterable[Any], metadata: bool, ipv
     forwards = sorted((f for f in forwards if outer and _known(f, notes)), key=lambda f: str(f.id))
     gateways = _gateways(gw_port, ipv6_gateway) if gw_port else {}
     routes = _routes(router.get("routes") or [], gateways, notes)
-    _scopes(given_inner, notes)
     floating = {f["floating_ip_address"]: f["fixed_ip_address"] for f in fips}
     own = {str(ipaddress.ip_interface(c).ip) for c in (outer.cidrs if outer else ())}
     forwarded = {str(f.floating_ip_address) for f in forwards}
@@ -98,6 +97,7 @@ def make(router: Mapping[str, Any], forwards: Iterable[Any], metadata: bool, ipv
             "floating": [{"fixed": fixed, "floating": outside} for outside, fixed in sorted(floating.items())],
             "forwards": [_forward(f) for f in forwards],
             "metadata": metadata,
+            "apart": _apart(given_inner, gw_port, bool(router.get("enable_snat", True))),
         },
         adverts=tuple(a for p in given_inner if (a := _advert(p))),
         notes=tuple(notes),
@@ -163,11 +163,27 @@ def _unchanged(inner: Iterable[Mapping[str, Any]], gw_port: Mapping[str, Any]) -
     return {str(n) for c in cidrs if (n := ipaddress.ip_interface(c).network).version == 4}
 
 
-def _scopes(inner: list[Mapping[str, Any]], notes: list[str]) -> None:
-    for version in ("4", "6"):
-        scopes = {_scope(p, version) for p in inner}
-        if len(scopes) > 1:
-            notes.append(f"networks of several IPv{version} address scopes: they reach each other (no filter is built)")
+def _apart(
+    inner: list[Mapping[str, Any]], gw_port: Mapping[str, Any] | None, snat: bool
+) -> list[dict[str, str | list[str]]]:
+    """For each port the networks of other address scopes, which do not reach it. To the outside translated ones do."""
+    found = []
+    for port, external in [*((p, False) for p in inner), *([(gw_port, True)] if gw_port else [])]:
+        networks = set()
+        for version in ("4", "6"):
+            if external and snat and version == "4":
+                continue
+            for other in inner:
+                if other is not port and _scope(other, version) != _scope(port, version):
+                    networks |= {n for n in _networks(other) if (":" in n) == (version == "6")}
+        if networks:
+            prefix = OUTER if external else INNER
+            found.append({"interface": prefix + port["id"][:11], "networks": sorted(networks)})
+    return found
+
+
+def _networks(port: Mapping[str, Any]) -> set[str]:
+    return {str(ipaddress.ip_interface(c).network) for c in _port(port).cidrs}
 
 
 def _known(given: Any, notes: list[str]) -> bool:

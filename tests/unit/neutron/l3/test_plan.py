@@ -148,7 +148,27 @@ def test_one_address_scope_is_not_translated() -> None:
     scope = {"address_scopes": {"4": "s", "6": None}}
     made = make(router(port(**scope), port(SECOND, "10.2.0.1/24"), gw=gateway(**scope)))
     assert made.rules["unchanged"] == ["10.1.0.0/24"]
-    assert len(made.notes) == 1 and "scopes" in made.notes[0]
+
+
+def scoped(four: str | None, six: str | None = None) -> dict[str, Any]:
+    return {"address_scopes": {"4": four, "6": six}}
+
+
+def test_address_scopes_do_not_meet() -> None:
+    def apart(*inner: dict[str, Any], gw: dict[str, Any] | None = None, snat: bool = True) -> dict[str, list[str]]:
+        made = make(router(*inner, gw=gw, enable_snat=snat))
+        return {a["interface"]: a["networks"] for a in made.rules["apart"]}
+
+    one, two = port(**scoped("a")), port(SECOND, "10.2.0.1/24", **scoped("b"))
+    inner = {"qr-aaaaaaaa-bb": ["10.2.0.0/24"], "qr-bbbbbbbb-bb": ["10.1.0.0/24"]}
+    assert apart(one, two) == inner
+    assert apart(one, port(SECOND, "10.2.0.1/24", **scoped("a"))) == apart(port(), port(SECOND, "10.2.0.1/24")) == {}
+    # outside: what is translated passes, and what is of the outside's own scope
+    assert apart(one, two, gw=gateway(**scoped("a"))) == inner
+    assert apart(one, two, gw=gateway(**scoped("a")), snat=False) == {**inner, "qg-cccccccc-bb": ["10.2.0.0/24"]}
+    six = port(cidr="fd00:1::1/64", **scoped(None, "a"))
+    assert apart(six, gw=gateway()) == {"qg-cccccccc-bb": ["fd00:1::/64"]}
+    assert apart(six, gw=gateway(**scoped(None, "a"))) == {}
 
 
 def test_advertisements() -> None:
