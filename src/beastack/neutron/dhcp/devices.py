@@ -55,8 +55,17 @@ class JailDeviceManager(dhcp.DeviceManager):
         return found
 
     def _set_default_route_ip_version(self, network: Any, device_name: str, ip_version: int) -> None:
-        """The first subnet's gateway that can be one. It only serves dnsmasq's own queries to other servers."""
-        wanted = next((g for s in network.subnets if (g := _gateway(s, ip_version))), None)
+        """The first subnet's gateway that can be one. It only serves dnsmasq's own queries to other servers.
+
+        A subnet that was added just now has no address of the port yet, and its gateway cannot be reached.
+        """
+        ours = {
+            fixed.subnet_id
+            for port in network.ports
+            if self.driver.get_device_name(port) == device_name
+            for fixed in port.fixed_ips
+        }
+        wanted = next((g for s in network.subnets if s.id in ours and (g := _gateway(s, ip_version))), None)
         key = (network.id, ip_version)
         if self._routes.get(key, "") == wanted:
             return

@@ -362,6 +362,16 @@ def test_a_gateway_outside_is_no_route(agent: types.SimpleNamespace, gateway: st
     assert (NET, wanted, version) in [c[1:] for c in agent.host.calls if c[0] == "set_jail_default_route"]
 
 
+def test_a_subnet_without_an_address_of_ours_is_no_way_out_yet(agent: types.SimpleNamespace) -> None:
+    """The agent reloads when a subnet is added, before the DHCP port has got an address there."""
+    agent.driver(network()).enable()
+    six = subnet(SUBNET6, "2001:db8::/64", "2001:db8::1")
+    agent.driver(network(subnets=[subnet(), six])).reload_allocations()
+    assert (NET, "2001:db8::1", 6) not in [c[1:] for c in agent.host.calls]
+    agent.driver(network(subnets=[subnet(), six])).enable()
+    assert agent.host.last("set_jail_default_route") == (NET, "2001:db8::1", 6)
+
+
 def test_what_died_is_brought_back(agent: types.SimpleNamespace) -> None:
     agent.driver(network(guest())).enable()
     for key in ((NET, "dnsmasq"), (NET, metadata.SERVICE)):
