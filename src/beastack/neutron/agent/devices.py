@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from beastack.freebsd.host import Host
@@ -91,6 +91,11 @@ class DeviceWatch:
         with self._lock:
             self._plugged.pop(device, None)
             self._touched.add(device)
+
+    def drop(self, names: Collection[str]) -> None:
+        """These are gone: what the last scan saw of them counts no more."""
+        with self._lock:
+            self.interfaces = {n: i for n, i in self.interfaces.items() if n not in names}
 
     def is_touched(self, device: str) -> bool:
         """Whether the device may have left its bridge after the last scan."""

@@ -297,6 +297,7 @@ class BridgeManager(base.CommonAgentManagerBase):
 
     def _sweep(self) -> None:
         gone = self._bridges.sweep()
+        self.watch.drop(gone)
         if self.tunnels is not None:
             self.tunnels.gone(n for n in self.tunnels.networks() if bridge_name(n) not in gone)
 

@@ -482,3 +482,19 @@ def test_a_networks_change_reaches_its_ports(bridge: manager.BridgeManager, net:
     assert calls.get_and_clear_updated_devices() == set()
     calls.network_update(None, network={"id": NETWORK})
     assert calls.get_and_clear_updated_devices() == {TAP}
+
+
+def test_a_bridge_that_was_swept_after_the_scan_is_made_again(
+    bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any
+) -> None:
+    """The server deletes a network's last port and makes another between two looks at the host."""
+    net.ensure_bridge(BRIDGE, f"beastack:network:{NETWORK}")
+    net.attach_member(BRIDGE, "em0")
+    net.tap(TAP)
+    filtered(sg_agent)
+    bridge.get_all_devices()
+    bridge.network_deleted(NETWORK)
+    assert BRIDGE not in net.net
+    bridge.setup_arp_spoofing_protection(TAP, details())
+    assert bridge.plug_interface(NETWORK, SEGMENT, TAP, "compute:nova")
+    assert members(net) == {"em0", TAP}
