@@ -105,14 +105,12 @@ class Bench:
         rows = [self._row(uuid, since) for uuid, since in begun.items()]
         for uuid in begun:
             self.cloud.compute.delete_server(uuid)
-        for uuid in begun:
-            self.cloud.compute.wait_for_delete(self.cloud.compute.get_server(uuid), wait=120) if self._there(
-                uuid
-            ) else None
+        deadline = time.monotonic() + 120
+        while any(server.id in begun for server in self.cloud.compute.servers(details=False)):
+            if time.monotonic() > deadline:
+                raise SystemExit("the servers were not deleted within 120 s")
+            time.sleep(0.5)
         return rows
-
-    def _there(self, uuid: str) -> bool:
-        return any(server.id == uuid for server in self.cloud.compute.servers(details=False))
 
     def _one(self, number: int, begun: dict[str, float]) -> None:
         since = time.time()
@@ -167,6 +165,9 @@ def main() -> None:
         )
         cloud = openstack.connection.Connection(config=config.get_one(cloud=f"{NAME}-demo"))
         gateway = str(next(iter(cloud.network.subnets(name="provider-ipv4"))).gateway_ip)
+        admin = openstack.connection.Connection(config=config.get_one(cloud=NAME))
+        room = options.many + 1  # and the first server
+        admin.set_compute_quotas("demo", instances=room, cores=2 * room, ram=1024 * room)
         cable = Cable(f"bsp{gateway.split('.')[2]}")
         cable.start()
         bench = Bench(cloud, cable, run_dir / "log" / "nova-compute-fbsd1.log")

@@ -147,6 +147,21 @@ def ensure_clone(host: Host, snapshot: str, name: str, mark: str) -> None:
     _make(host, ["zfs", "clone", "-o", "volmode=dev", "-o", _mark(mark), snapshot, name], wanted, mark)
 
 
+def new_clone(host: Host, snapshot: str, name: str, mark: str, size: int = 0) -> None:
+    """A clone that is not there yet, grown to ``size`` bytes (0: as it is): the few commands that a new disk costs.
+
+    Raises DatasetExists, NotOurs, WouldShrink (nothing is left then).
+    """
+    require_ours(host, check_snapshot(snapshot))
+    host.run(["zfs", "clone", "-o", "volmode=dev", "-o", _mark(mark), snapshot, check_name(name)], timeout=LIMIT)
+    now = get_dataset(host, name).volsize
+    if now is None or 0 < size < now:
+        host.run(["zfs", "destroy", name], timeout=LIMIT)
+        raise WouldShrink(f"volume {name} would have {now} bytes and be cut to {size}")
+    if size > now:
+        host.run(["zfs", "set", f"volsize={size}", name], timeout=LIMIT)
+
+
 def destroy(host: Host, name: str) -> None:
     """Destroy one dataset or snapshot of ours, nothing below it; gone is fine. Raises HasDependants, NotOurs."""
     check_snapshot(name) if "@" in name else check_name(name)

@@ -61,8 +61,9 @@ class Base(virt_driver.ComputeDriver):
         wish = wishes.read(instance.flavor, instance.image_meta)
         folder = self._guest(instance).folder
         console = bhyve.TcpConsole(self._consoles.number(str(instance.uuid)))
-        disk = disks.layout(self._store, folder, wish.disk_kind, attached)
-        code, variables = self._options.bootrom, disks.variables(self._store, folder)
+        have = self._store.disks(folder.name)
+        disk = disks.layout(self._store, have, folder, wish.disk_kind, attached)
+        code, variables = self._options.bootrom, disks.variables(have, folder)
         machine = machines.build(instance, network_info, folder, console, code, wish, disk, variables)
         return self._consoles.onto(machine, instance.image_meta)
 
@@ -78,7 +79,7 @@ class Base(virt_driver.ComputeDriver):
     def _start_as_it_is(self, instance: Any, network_info: Any, block_device_info: Any) -> None:
         """Define and start a guest that is stopped; its taps are made when the host has lost them."""
         guest = self._guest(instance)
-        disks.copy_variables(disks.variables(self._store, guest.folder), self._options.bootrom_vars)
+        disks.copy_variables(disks.variables(self._store.disks(guest.uuid), guest.folder), self._options.bootrom_vars)
         self._drop_old_taps(guest, network_info)
         vifs.plug(instance, network_info or [])
         self._define(instance, network_info, block_device_info)

@@ -4,7 +4,7 @@ Blank disks (ephemeral, swap) come without any file system: nothing here assumes
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,13 +93,12 @@ def check_resize(old: Any, new: Any) -> None:
 
 
 def layout(
-    store: DiskStore, folder: Path, kind: bhyve.DiskKind, volumes: Sequence[Volume] = ()
+    store: DiskStore, have: Collection[str], folder: Path, kind: bhyve.DiskKind, volumes: Sequence[Volume] = ()
 ) -> tuple[bhyve.Disk, ...]:
     """The machine's disks, the one to boot from first and in the first place: root, or while the guest is rescued the
     rescue disk. Every other one keeps its place when another comes or goes.
     """
     uuid = folder.name
-    have = store.disks(uuid)
     blank = [*sorted(name for name in have if name.startswith("ephemeral")), *([SWAP] if SWAP in have else [])]
     places = {ROOT: _FIRST_SLOT, **{name: _FIRST_SLOT + 1 + n for n, name in enumerate(blank)}}
     if RESCUE in have:
@@ -119,9 +118,9 @@ def layout(
     return tuple(found)
 
 
-def variables(store: DiskStore, folder: Path) -> Path:
+def variables(have: Collection[str], folder: Path) -> Path:
     """The guest's UEFI variables. A rescued guest has others: its own name its own root as what to boot from."""
-    return folder / (RESCUE_VARIABLES if RESCUE in store.disks(folder.name) else VARIABLES)
+    return folder / (RESCUE_VARIABLES if RESCUE in have else VARIABLES)
 
 
 def copy_variables(target: Path, template: str) -> None:

@@ -215,7 +215,10 @@ class Life(Base):
         machine = guest.machine()
         rescue = self._store.path(guest.uuid, RESCUE)
         self._end_rescue(guest)
-        own = {disk.path: disk for disk in disks.layout(self._store, guest.folder, machine.disks[0].kind)}
+        own = {
+            disk.path: disk
+            for disk in disks.layout(self._store, self._store.disks(guest.uuid), guest.folder, machine.disks[0].kind)
+        }
         kept = [disk for disk in machine.disks if disk.path != rescue and disk.path not in own]
         variables = replace(machine.bootrom, variables=str(guest.folder / disks.VARIABLES))
         guest.define(replace(machine, disks=(*own.values(), *kept), bootrom=variables))

@@ -12,9 +12,9 @@ REASONS = {
     "live_migration": "bhyve cannot move a running guest to another host; migrate the stopped server instead",
     "set_admin_password": "guests have no agent that could change a password",
     "swap_volume": "bhyve cannot exchange the disk of a running guest",
-    "extend_volume": "bhyve does not tell a running guest that its disk grew",
+    "extend_volume": "the iSCSI session is not scanned anew, so the host itself does not see that the volume grew",
     "quiesce": "guests have no agent that could freeze their file systems",
-    "trigger_crash_dump": "bhyvectl --inject-nmi needs a kernel that dumps on NMI, which nothing here may assume",
+    "trigger_crash_dump": "bhyvectl has no option that sends the guest an NMI",
 }
 
 

@@ -151,7 +151,26 @@ def list_volumes() -> list[dict[str, object]]:
     return found
 
 
+@query
+def guest_volumes(uuid: str) -> dict[str, int]:
+    """The disks of one guest: name and size in bytes."""
+    head = f"{_root()}/guests/{checks.uuid(uuid)}."
+    found = zfs_read.list_datasets(HOST, f"{_root()}/guests")
+    return {
+        name.removeprefix(head): dataset.volsize or 0
+        for name, dataset in found.items()
+        if name.startswith(head) and not name.endswith(f".{FROZEN}")
+    }
+
+
 # -- images
+
+
+@query
+def image_volume(image_id: str) -> int:
+    """The size of an image that is ready (bytes), 0 when it is not here: it has its name only when it is whole."""
+    found = zfs.find(HOST, _image(image_id))
+    return 0 if found is None else found.volsize or 0
 
 
 @entry
@@ -198,13 +217,12 @@ def make_guest_volume(uuid: str, disk: str, size: int, image_id: str | None) -> 
     """A disk of ``size`` bytes, empty or cloned from an image that is no larger; 0: as large as the image."""
     name, size = _guest(uuid, disk), _volume_size(size)
     image = None if image_id is None else f"{_image(image_id)}@{READY}"
-    _remove(name)
+    if zfs.find(HOST, name) is not None:
+        _remove(name)
     if image is None:
         zfs.ensure_volume(HOST, name, max(size, _ROUND), f"guest:{uuid}")
     else:
-        zfs.ensure_clone(HOST, image, name, f"guest:{uuid}")
-        if size:
-            zfs.grow(HOST, name, size)
+        zfs.new_clone(HOST, image, name, f"guest:{uuid}", size)
     _node(name)
 
 

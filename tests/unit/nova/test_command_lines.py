@@ -164,9 +164,9 @@ def test_every_command_line(tmp_path_factory: pytest.TempPathFactory, **case: An
     ]
     attached = [disks.Volume(f"/dev/da{n}", f"/dev/vd{'bcd'[n]}") for n in range(case["volumes"])]
     wish = wishes.read(flavor, image)
-    laid = disks.layout(store, folder, wish.disk_kind, attached)
+    laid = disks.layout(store, store.disks(folder.name), folder, wish.disk_kind, attached)
     machine = machines.build(
-        instance, vifs, folder, bhyve.TcpConsole(7001), "/fw.fd", wish, laid, disks.variables(store, folder)
+        instance, vifs, folder, bhyve.TcpConsole(7001), "/fw.fd", wish, laid, disks.variables(store.disks(UUID), folder)
     )
     screens: dict[str, Any] = {
         "none": None,

@@ -146,14 +146,22 @@ def test_volumes_have_places_that_do_not_collide(tmp_path: Path) -> None:
     for name in ("root", "ephemeral0", "swap"):
         store.create(folder.name, name, MIB)
     both = [disks.Volume("/dev/da1", "/dev/vdd"), disks.Volume("/dev/da0", "/dev/vdb")]
-    first = {d.path: d.slot for d in disks.layout(store, folder, bhyve.DiskKind.VIRTIO, both)}
-    second = {d.path: d.slot for d in disks.layout(store, folder, bhyve.DiskKind.VIRTIO, both[:1])}
+    first = {d.path: d.slot for d in disks.layout(store, store.disks(folder.name), folder, bhyve.DiskKind.VIRTIO, both)}
+    second = {
+        d.path: d.slot for d in disks.layout(store, store.disks(folder.name), folder, bhyve.DiskKind.VIRTIO, both[:1])
+    }
     assert first["/dev/da1"] == second["/dev/da1"]
     many = [disks.Volume(f"/dev/da{n}", f"/dev/vd{chr(98 + n)}") for n in range(5)]
-    slots = [d.slot for d in disks.layout(store, folder, bhyve.DiskKind.VIRTIO, many)]
+    slots = [d.slot for d in disks.layout(store, store.disks(folder.name), folder, bhyve.DiskKind.VIRTIO, many)]
     assert len(set(slots)) == len(slots) == 8
     with pytest.raises(exception.BuildAbortException):
-        disks.layout(store, folder, bhyve.DiskKind.VIRTIO, [*many, disks.Volume("/dev/da9", "/dev/vdz")])
+        disks.layout(
+            store,
+            store.disks(folder.name),
+            folder,
+            bhyve.DiskKind.VIRTIO,
+            [*many, disks.Volume("/dev/da9", "/dev/vdz")],
+        )
 
 
 def test_a_config_drive_as_a_disk_and_as_a_cd(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ LISTED = {
         *("prepare_volumes", "volume_space", "list_volumes", "begin_image", "write_image", "finish_image"),
         *("remove_image", "make_guest_volume", "grow_guest_volume", "remove_guest_volume", "remove_guest_volumes"),
         *("keep_guest_volumes", "restore_guest_volumes", "forget_guest_volumes", "freeze_guest_volume"),
-        *("read_frozen_volume", "thaw_guest_volume", "write_guest_volume"),
+        *("read_frozen_volume", "thaw_guest_volume", "write_guest_volume", "guest_volumes", "image_volume"),
     },
     "uplinks": {"ensure_vlan", "ensure_vxlan", "open_uplink", "destroy_uplink", "change_entries"},
 }

@@ -28,7 +28,7 @@ class VolumeStore:
     # -- images
 
     def image_size(self, image_id: str) -> int | None:
-        return next((int(str(each["size"])) for each in self._list("image") if each["id"] == image_id), None)
+        return volumes.image_volume(image_id) or None
 
     def take_image(self, image_id: str, raw: Path) -> None:
         with open(raw, "rb", buffering=0) as file:
@@ -57,7 +57,7 @@ class VolumeStore:
         return zfs.device(f"{self._root}/guests/{uuid}.{check_disk(disk)}")
 
     def disks(self, uuid: str) -> dict[str, int]:
-        return {str(each["disk"]): int(str(each["size"])) for each in self._list("guest") if each["id"] == uuid}
+        return dict(volumes.guest_volumes(uuid))
 
     def grow(self, uuid: str, disk: str, size: int) -> None:
         volumes.grow_guest_volume(uuid, disk, size)
