@@ -94,10 +94,13 @@ def set_guard(host: Host, interface: str, *programs: Sequence[Instruction]) -> N
     path = f"{node(interface)}:"
     room = _whole(host, interface)
     if not room:
-        # a node that was left half-made, under our name or none
-        for left in (path, f"{interface}:lower", f"{interface}:upper"):
-            _shutdown(host, left)
-        _connect(host, interface)
+        try:
+            _connect(host, interface)
+        except CommandFailed:
+            # a node that was left half-made, under our name or none
+            for left in (path, f"{interface}:lower", f"{interface}:upper"):
+                _shutdown(host, left)
+            _connect(host, interface)
         room = 1
     # a new link has no program and drops everything; links that are too many are reached by nothing and stay
     for n in range(room, len(programs)):

@@ -183,3 +183,38 @@ def test_address_groups_are_tables(agent: Any, net: FakeNet, server: Server) -> 
     server.members = {"ag": {"IPv4": [["10.3.0.0/16", None]], "IPv6": []}}
     agent.setup_port_filters({TAP}, set())
     assert pf.read_table(net, table(4, "ag")) == ["10.3.0.0/16"]
+
+
+def test_a_table_that_is_not_as_it_was_left_is_loaded_whole(agent: Any, net: FakeNet, server: Server) -> None:
+    agent.setup_port_filters({TAP}, set())
+    pf.replace_table(net, table(4, SG), ["10.0.0.99"])  # somebody else
+    taken(net)
+    server.members = {SG: {"IPv4": [["10.0.0.5", None]], "IPv6": []}}
+    agent.setup_port_filters(set(), {TAP})
+    assert taken(net) == [f"change_table {table(4, SG)}", f"replace_table {table(4, SG)}", "end_member_states"]
+    assert pf.read_table(net, table(4, SG)) == ["10.0.0.5"]
+
+
+def test_states_that_cannot_be_ended_close_the_port_until_they_are(agent: Any, net: FakeNet, server: Server) -> None:
+    agent.setup_port_filters({TAP}, set())
+    net.broken = {"end_member_states"}
+    server.members = {SG: {"IPv4": [], "IPv6": []}}
+    agent.setup_port_filters(set(), {TAP})
+    assert "table" in agent.firewall.ready(TAP)
+    assert len(pf.read_rules(net, TAP) or []) == 1
+    net.broken = set()
+    agent.setup_port_filters(set(), {TAP})
+    assert agent.firewall.ready(TAP) is None
+
+
+def test_a_member_costs_the_same_whatever_the_ports(agent: Any, net: FakeNet, server: Server) -> None:
+    names = [f"tap{n:08x}-00" for n in range(30)]
+    server.devices = {name: port(device=name, security_group_source_groups=[SG]) for name in names}
+    agent.setup_port_filters(set(names), set())
+    taken(net)
+    before = len(net.ran)
+    server.members = {SG: {"IPv4": [["10.0.0.5", None], ["10.0.0.6", None], ["10.0.0.7", None]], "IPv6": []}}
+    agent.security_groups_member_updated([SG])
+    agent.setup_port_filters(set(), set())
+    assert taken(net) == [f"change_table {table(4, SG)}"]
+    assert [argv[3:] for argv in net.ran[before:]] == [["-T", "add", "10.0.0.7/32"]]
