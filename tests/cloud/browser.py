@@ -2,12 +2,15 @@
 
 import base64
 import json
+import os
 import re
+import signal
 import struct
 import subprocess
 import tempfile
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -120,7 +123,7 @@ class Browser:
         ]
         self._log = Path(self._folder.name) / "log"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(argv, stdout=log, stderr=log)
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
         try:
             self._channel = connect(self._address(), max_size=None)
             target = self._ask("Target.createTarget", {"url": "about:blank"})["targetId"]
@@ -138,12 +141,13 @@ class Browser:
         self._end()
 
     def _end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
+        # Debian's program is a script that stays before the browser, which has processes of its own: one session
+        deadline = time.monotonic() + 10
+        with suppress(ProcessLookupError):
+            while time.monotonic() < deadline:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.poll()
+                time.sleep(0.02)
         self._folder.cleanup()
 
     def _address(self) -> str:

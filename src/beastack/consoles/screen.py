@@ -237,7 +237,7 @@ class Screen:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Show it to one viewer until one side ends. Raises BadMessage, IncompleteReadError, OSError."""
         picture = self._picture
-        if picture is None:
+        if picture is None or not self.busy:  # it ended while the viewer came in
             raise NoScreen(self._why)
         viewer = Viewer(reader, writer)
         viewer.size = picture.width, picture.height
