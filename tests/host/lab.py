@@ -147,11 +147,15 @@ def sweep(host: Host) -> None:
             ifnet.destroy(host, name)
 
 
-def clear_filters(host: Host) -> None:
-    """Remove our guards, anchors and tables where pf and netgraph are in use."""
+def clear_guards(host: Host) -> None:
+    """Remove our guards where netgraph is in use."""
     for port in netgraph.list_guards(host):
         if ANYTHING_OF_OURS.fullmatch(port):
             netgraph.clear_guard(host, port)
+
+
+def clear_pf(host: Host) -> None:
+    """Remove our anchors and tables where pf is in use."""
     for port in pf.list_anchors(host):
         if ANYTHING_OF_OURS.fullmatch(port):
             pf.unload(host, port)

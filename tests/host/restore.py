@@ -25,7 +25,8 @@ def restore(host: Host, before: Snapshot) -> None:
 
 def _pf(host: Host, before: Snapshot, after: Snapshot) -> None:
     if snapshot.has_module(host, "ng_ether"):
-        lab.clear_filters(host)
+        lab.clear_guards(host)
+    lab.clear_pf(host)
     old, new = before.pf, after.pf
     if (old is None or not old.enabled) and new is not None and new.enabled:
         host.run(["pfctl", "-d"], check=False)
