@@ -12,7 +12,7 @@ from beastack.freebsd.jail import list_jails
 from beastack.freebsd.release import Release
 
 from . import snapshot
-from .lab import Lab, clear_guards, clear_pf, sweep
+from .lab import Lab, clear_filters, sweep
 from .restore import restore
 from .targets import Target, open_target
 
@@ -108,8 +108,7 @@ def own_pf(host: Host) -> Iterator[Host]:
 def filtering(own_pf: Host, lab: Lab) -> Iterator[Host]:
     """pf in force; anchors, tables, guards and states of the test are gone afterwards."""
     yield own_pf
-    clear_guards(own_pf)
-    clear_pf(own_pf)
+    clear_filters(own_pf)
     assert not [name for name in pf.list_anchors(own_pf) if name.startswith("bsc")]
 
 

@@ -147,6 +147,12 @@ def sweep(host: Host) -> None:
             ifnet.destroy(host, name)
 
 
+def clear_filters(host: Host) -> None:
+    """Remove our guards, anchors and tables where pf and netgraph are in use."""
+    clear_guards(host)
+    clear_pf(host)
+
+
 def clear_guards(host: Host) -> None:
     """Remove our guards where netgraph is in use."""
     for port in netgraph.list_guards(host):
