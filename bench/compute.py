@@ -10,8 +10,6 @@ Seconds. Root.
 
 import argparse
 import datetime
-import os
-import platform
 import re
 import socket
 import statistics
@@ -25,6 +23,8 @@ from typing import Any
 
 import openstack
 import psutil
+
+from bench.machine import described, table
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "benchcompute"
@@ -53,7 +53,10 @@ class Cable(threading.Thread):
 
     def run(self) -> None:
         while True:
-            frame = self._socket.recv(2048)
+            try:
+                frame = self._socket.recv(2048)
+            except OSError:  # the bridge is gone: the end
+                return
             if len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
                 continue
             start = 14 + (frame[14] & 15) * 4
@@ -142,9 +145,15 @@ class Bench:
         }
 
 
-def line(what: str, rows: list[dict[str, float]]) -> str:
-    cells = " | ".join(f"{statistics.median(row[name] for row in rows):.2f}" for name in COLUMNS)
-    return f"| {what} | {cells} |"
+def cells(what: str, rows: list[dict[str, float]]) -> list[str]:
+    return [what, *(f"{statistics.median(row[name] for row in rows):.2f}" for name in COLUMNS)]
+
+
+def acceleration() -> str:
+    """What the simulated bhyve's QEMU runs guests with."""
+    lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    qemu = next((line for line in lines if "qemu-system" in line), "")
+    return "KVM" if re.search(r"accel[ =]kvm", qemu) else "software emulation"
 
 
 def main() -> None:
@@ -172,17 +181,15 @@ def main() -> None:
         cable.start()
         bench = Bench(cloud, cable, run_dir / "log" / "nova-compute-fbsd1.log")
         first = log_times(bench.log, next(iter(cloud.compute.servers(name="^first$"))).id)
+        accelerated = acceleration()
         alone = [row for _ in range(options.rounds) for row in bench.create(1)]
         many = bench.create(options.many)
     finally:
         beastack("down", "--name", NAME)
-    load = os.getloadavg()[1]
-    kvm = "KVM" if Path("/dev/kvm").exists() else "software emulation"
-    print(f"{datetime.date.today()}, {platform.system()}, {os.cpu_count()} cores, load {load:.1f}, {kvm},", end=" ")
-    print(f"disks: {options.disks}. Median of servers; bhyve and dhcp count from the API call.\n")
-    print(f"| seconds | {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * len(COLUMNS)}")
-    print(line(f"alone ({options.rounds} rounds)", alone))
-    print(line(f"{options.many} at once", many))
+    print(f"{described()}; guests: {accelerated}; disks: {options.disks}. Median of the servers; bhyve and dhcp count")
+    print("from the API call.\n")
+    rows = [cells(f"alone ({options.rounds} rounds)", alone), cells(f"{options.many} at once", many)]
+    print(table(("seconds", *COLUMNS), rows))
     second = statistics.median(row["image"] + row["disk"] for row in alone)
     work = first["image"] + first["disk"]
     print(f"\nImage and disk of the first server of an image: {work:.2f} s, of the next ones: {second:.2f} s", end=" ")

@@ -181,7 +181,7 @@ def test_diagnostics_and_resources(api: Any, server: Any) -> None:
     assert (hypervisor.hypervisor_type, hypervisor.status) == ("bhyve", "enabled")
     provider = next(iter(api.placement.resource_providers()))
     body = api.placement.get(f"/resource_providers/{provider.id}/traits", microversion="1.6").json()
-    assert {"COMPUTE_SAME_HOST_COLD_MIGRATE", "COMPUTE_IMAGE_TYPE_QCOW2"} <= set(body["traits"])
+    assert {"COMPUTE_FIRMWARE_UEFI", "COMPUTE_IMAGE_TYPE_QCOW2"} <= set(body["traits"])
     usages = api.placement.get(f"/allocations/{server.id}").json()["allocations"]
     assert sum(each["resources"]["MEMORY_MB"] for each in usages.values()) == 384
 
@@ -273,3 +273,50 @@ def test_nova_compute_killed_amid_a_create_and_nothing_is_left(
     assert made.id not in host("ls", "/dev/vmm")
     assert made.id not in host("cat", f"{folder}/console-ports.json")
     assert not list(demo.network.ports(device_id=made.id))
+
+
+def test_twenty_servers_created_and_deleted_in_parallel_leave_nothing(
+    api: Any, demo: Any, flavors: dict[str, Any], cloud: str
+) -> None:
+    count = 20
+    api.set_compute_quotas("demo", instances=count + 5, cores=2 * count, ram=1024 * count)
+    instances = f"/var/lib/beastack/{NAME}/data/hosts/fbsd1/nova/instances"
+
+    def host(*command: str) -> set[str]:
+        return set(beastack("host", "--name", NAME, "fbsd1", "--", *command, status=None).stdout.split())
+
+    def footprint() -> dict[str, set[str]]:
+        return {
+            "folders": {each for each in host("ls", instances) if len(each) == 36},
+            "taps": {each for each in host("ifconfig", "-l") if each.startswith("tap")},
+            "machines": host("ls", "/dev/vmm"),
+            "console ports": host("cat", f"{instances}/console-ports.json"),
+            "rules": {each for each in host("pfctl", "-s", "Anchors", "-a", "beastack") if "tap" in each},
+        }
+
+    before = footprint()
+    made = [
+        demo.compute.create_server(
+            name=f"crowd{number}",
+            image_id=demo.image.find_image("beastack-guest").id,
+            flavor_id=flavors["life.less"].id,
+            networks=[{"uuid": demo.network.find_network("provider").id}],
+        )
+        for number in range(count)
+    ]
+    try:
+        for number, server in enumerate(made):
+            if number % 2:  # every other one is deleted at whatever moment it is in
+                demo.compute.delete_server(server)
+            else:
+                demo.compute.wait_for_server(server, wait=240, interval=1)
+    finally:
+        for server in made:
+            demo.compute.delete_server(server, ignore_missing=True)
+    ours = {server.id for server in made}
+    until("every server to go", lambda: not ours & {s.id for s in demo.compute.servers(details=False)}, 240)
+    until("the host to be as it was", lambda: footprint() == before, 60)
+    assert not [port for port in demo.network.ports() if port.device_id in ours]
+    kept = api.placement.get("/resource_providers").json()["resource_providers"][0]["uuid"]
+    allocations = api.placement.get(f"/resource_providers/{kept}/allocations").json()["allocations"]
+    assert not ours & set(allocations)

@@ -147,6 +147,12 @@ def ensure_clone(host: Host, snapshot: str, name: str, mark: str) -> None:
     _make(host, ["zfs", "clone", "-o", "volmode=dev", "-o", _mark(mark), snapshot, name], wanted, mark)
 
 
+def new_volume(host: Host, name: str, size: int, mark: str) -> None:
+    """A sparse volume that is not there yet, as ``ensure_volume`` makes it. Raises DatasetExists, OutOfSpace."""
+    argv = ["zfs", "create", "-s", "-V", str(size), "-o", "volmode=dev", "-o", _mark(mark), check_name(name)]
+    host.run(argv, timeout=LIMIT)
+
+
 def new_clone(host: Host, snapshot: str, name: str, mark: str, size: int = 0) -> None:
     """A clone that is not there yet, grown to ``size`` bytes (0: as it is): the few commands that a new disk costs.
 

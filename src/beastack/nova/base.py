@@ -1,7 +1,7 @@
 """What every part of the driver stands on: configuration, the store of disks, guests, the machine of an instance."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -56,21 +56,31 @@ class Base(virt_driver.ComputeDriver):
             found.append(disks.Volume(device, str(mapping["mount_device"])))
         return found
 
-    def _machine(self, instance: Any, network_info: Any, attached: Sequence[disks.Volume] = ()) -> bhyve.Machine:
-        """As it is to be at its next start. The image is what the instance's own record says."""
+    def _machine(
+        self,
+        instance: Any,
+        network_info: Any,
+        attached: Sequence[disks.Volume] = (),
+        have: Collection[str] | None = None,
+    ) -> bhyve.Machine:
+        """As it is to be at its next start. The image is what the instance's own record says; ``have`` are its disks,
+        where they are known already.
+        """
         wish = wishes.read(instance.flavor, instance.image_meta)
         folder = self._guest(instance).folder
         console = bhyve.TcpConsole(self._consoles.number(str(instance.uuid)))
-        have = self._store.disks(folder.name)
+        have = self._store.disks(folder.name) if have is None else have
         disk = disks.layout(self._store, have, folder, wish.disk_kind, attached)
         code, variables = self._options.bootrom, disks.variables(have, folder)
         machine = machines.build(instance, network_info, folder, console, code, wish, disk, variables)
         return self._consoles.onto(machine, instance.image_meta)
 
-    def _define(self, instance: Any, network_info: Any, block_device_info: Any = None) -> bool:
+    def _define(
+        self, instance: Any, network_info: Any, block_device_info: Any = None, have: Collection[str] | None = None
+    ) -> bool:
         """Write the machine; True when it is another one than before."""
         attached = self._volumes(instance, block_device_info)
-        return self._guest(instance).define(self._machine(instance, network_info or [], attached))
+        return self._guest(instance).define(self._machine(instance, network_info or [], attached, have))
 
     def _start(self, guest: Guest) -> None:
         guest.start()

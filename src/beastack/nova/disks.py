@@ -61,12 +61,14 @@ def have_image(cache: ImageCache, context: Any, instance: Any, image: Any) -> No
     cache.ensure(context, str(image.id), str(image.disk_format), root_size(instance.flavor))
 
 
-def create(store: DiskStore, instance: Any, image: Any, bdi: Any) -> None:
-    """Root from the image that is there, and the blanks. Raises StoreError."""
+def create(store: DiskStore, instance: Any, image: Any, bdi: Any) -> list[str]:
+    """Root from the image that is there, and the blanks; their names. Raises StoreError."""
     uuid, size = str(instance.uuid), root_size(instance.flavor)
     store.create(uuid, ROOT, size, str(image.id))
-    for name, blank in blanks(instance.flavor, bdi).items():
-        store.create(uuid, name, blank)
+    blank = blanks(instance.flavor, bdi)
+    for name, length in blank.items():
+        store.create(uuid, name, length)
+    return [ROOT, *blank]
 
 
 def fit(store: DiskStore, instance: Any, bdi: Any) -> None:

@@ -27,6 +27,5 @@ class BhyveDriver(Life, Moving, Snapshots, Attaching, Consoles, Diagnostics, Hos
         "supports_evacuate": True,
         "supports_image_type_raw": True,
         "supports_image_type_qcow2": True,
-        "supports_migrate_to_same_host": True,
         "supports_pcpus": True,
     }

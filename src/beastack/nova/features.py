@@ -41,9 +41,8 @@ FEATURES = (
     Feature("rescue, unrescue", ("rescue", "unrescue"), note="any image; the guest's own root is another disk"),
     Feature("rebuild", ("destroy", "spawn"), note="composed by nova"),
     Feature(
-        "resize, cold migration on one host",
+        "resize on one host",
         ("migrate_disk_and_power_off", "finish_migration", "confirm_migration", "finish_revert_migration"),
-        "supports_migrate_to_same_host",
         note="disks never shrink",
     ),
     Feature(

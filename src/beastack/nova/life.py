@@ -42,11 +42,11 @@ class Life(Base):
             with phases.of("image"):
                 disks.have_image(self._images, context, instance, image_meta)
             with phases.of("disk"):
-                disks.create(self._store, instance, image_meta, block_device_info)
+                have = disks.create(self._store, instance, image_meta, block_device_info)
                 disks.copy_variables(folder / disks.VARIABLES, self._options.bootrom_vars)
                 if config_drive.wanted(instance):
                     config_drive.write(instance, vif_list, injected_files, admin_password, folder)
-                self._define(instance, vif_list, block_device_info)
+                self._define(instance, vif_list, block_device_info, have)
             with phases.of("network"):
                 vifs.plug_and_wait(self.virtapi, instance, vif_list)
             if power_on:

@@ -19,7 +19,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from beastack.freebsd import zfs, zfs_read
-from beastack.freebsd.errors import HasDependants, NoSuchDataset
+from beastack.freebsd.errors import DatasetExists, HasDependants, NoSuchDataset
 from beastack.freebsd.host import LocalHost
 from beastack.privsep import checks, guest_conf
 from beastack.privsep.context import entry, query
@@ -217,13 +217,19 @@ def make_guest_volume(uuid: str, disk: str, size: int, image_id: str | None) -> 
     """A disk of ``size`` bytes, empty or cloned from an image that is no larger; 0: as large as the image."""
     name, size = _guest(uuid, disk), _volume_size(size)
     image = None if image_id is None else f"{_image(image_id)}@{READY}"
-    if zfs.find(HOST, name) is not None:
+    try:
+        _make(name, image, size, f"guest:{uuid}")
+    except (DatasetExists, zfs.Differs):
         _remove(name)
-    if image is None:
-        zfs.ensure_volume(HOST, name, max(size, _ROUND), f"guest:{uuid}")
-    else:
-        zfs.new_clone(HOST, image, name, f"guest:{uuid}", size)
+        _make(name, image, size, f"guest:{uuid}")
     _node(name)
+
+
+def _make(name: str, image: str | None, size: int, mark: str) -> None:
+    if image is None:
+        zfs.new_volume(HOST, name, max(size, _ROUND), mark)
+    else:
+        zfs.new_clone(HOST, image, name, mark, size)
 
 
 @entry

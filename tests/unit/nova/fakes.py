@@ -38,8 +38,7 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind(("127.0.0.1", port))
 s.listen(1)
 codes = {{b"reboot": 0, b"poweroff": 1, b"halt": 2, b"crash": 3, b"broken": 4}}
-while True:
-    c, _ = s.accept()
+def serve(c):
     c.sendall(b"guest up " + open(d + "/starts").read().count("x").__str__().encode() + b"\\r\\n")
     line = b""
     while data := c.recv(4096):
@@ -54,6 +53,12 @@ while True:
             if word.startswith(b"flood "):
                 for _ in range(int(word.split()[1])):
                     c.sendall(b"." * 1023 + b"\\n")
+while True:
+    c, _ = s.accept()
+    try:
+        serve(c)
+    except ConnectionError:  # who was attached was killed: bhyve lives on
+        pass
 """
 
 _BHYVECTL = """#!{python} -IS

@@ -25,7 +25,7 @@ def test_is_a_compute_driver_that_promises_what_it_has() -> None:
     promised = {name for name, value in driver_module.BhyveDriver.capabilities.items() if value}
     assert promised == {
         *("supports_image_type_raw", "supports_image_type_qcow2", "has_imagecache", "supports_attach_interface"),
-        *("supports_evacuate", "supports_migrate_to_same_host", "supports_pcpus"),
+        *("supports_evacuate", "supports_pcpus"),
     }
 
 
@@ -201,8 +201,8 @@ def test_resources(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         remove_traits=lambda _, *names: traits.difference_update(names),
     )
     lab.driver.update_provider_tree(tree, "fbsd1")
-    assert {"COMPUTE_SAME_HOST_COLD_MIGRATE", "COMPUTE_STORAGE_BUS_VIRTIO", "COMPUTE_IMAGE_TYPE_QCOW2"} <= traits
-    assert not {"COMPUTE_EXTEND_VOLUME", "COMPUTE_RESCUE_BFV"} & traits
+    assert {"COMPUTE_FIRMWARE_UEFI", "COMPUTE_STORAGE_BUS_VIRTIO", "COMPUTE_IMAGE_TYPE_QCOW2"} <= traits
+    assert not {"COMPUTE_SAME_HOST_COLD_MIGRATE", "COMPUTE_RESCUE_BFV"} & traits
     assert set(kept) == {"VCPU", "MEMORY_MB", "DISK_GB"}
     assert kept["MEMORY_MB"]["reserved"] == CONF.reserved_host_memory_mb
     assert kept["VCPU"]["allocation_ratio"] == 4.0

@@ -111,6 +111,7 @@ def every_step(lab: Lab, begin: Callable[[], Any], work: Callable[[], Any], afte
         lab.driver = fresh(lab)
         after(step)
         if not cut:
+            print(f"{step - 1} steps")  # -s shows it
             return step - 1
         # volumes differ in few steps, and each costs a start of a guest: every third of them
         step += 3 if lab.driver._store.kind == "zfs" and not os.environ.get("BEASTACK_EVERY_STEP") else 1
