@@ -228,13 +228,15 @@ def test_metadata_and_headers_that_a_guest_forges(tenant: Tenant, town: Town, de
 
 
 def test_restarts_lose_no_packet(town: Town) -> None:
-    programs = lambda: on_host("sh", "-c", "exec pgrep -f qrouter-", check=False).stdout  # noqa: E731
+    # what the privileged side started reads its configuration there: dnsmasq, haproxy, radvd
+    programs = lambda: on_host("pgrep", "-f", "ns-metadata-proxy", check=False).stdout.split()  # noqa: E731
     log = Path(f"/var/lib/beastack/{NAME}/log/l3-agent-fbsd1.log")
     done = f"Finished a router update for {town.router.id}"
     enter, env = entering()
     argv = [*enter, "jexec", town.one.name, "ping", "-n", "-i", "0.2", town.outside]
     town.one.reaches(town.outside)
     before = programs()
+    assert len(before) >= 5, "a proxy and radvd of the router, dnsmasq and a proxy of each network"
     with subprocess.Popen(
         argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as ping:
