@@ -15,16 +15,20 @@ from neutron.api.rpc.handlers import resources_rpc
 from neutron.common import utils
 from neutron_lib import rpc
 from oslo_log import log as logging
+from oslo_service import periodic_task
 from oslo_utils import netutils
 
 from beastack.neutron.l3.jails import JailManager
 from beastack.neutron.l3.router import JailRouter
+from beastack.privsep import routers
 
 LOG = logging.getLogger(__name__)
 # Routers that are worked on at the same time; the privileged side has as many threads.
 WORKERS = 4
 # Seconds after which a router that could not be made is tried again.
 RETRY = 10.0
+# Seconds between two looks for lost jails; neutron's periodic_interval counts when it is longer.
+LOOK = 30
 
 # oslo_utils looks into /proc/sys, which FreeBSD has not, and would find no IPv6 (netutils.is_ipv6_enabled).
 netutils._IS_IPV6_ENABLED = True
@@ -67,6 +71,14 @@ class JailL3Agent(upstream.L3NATAgentWithStateReport):
     def forwards_changed(self, context: Any, resource_type: str, forwards: list[Any], event_type: str) -> None:
         """Routers of ours whose port forwardings changed are processed again."""
         for router_id in {f.router_id for f in forwards} & set(self.router_info):
+            self._again(router_id)
+
+    @periodic_task.periodic_task(spacing=LOOK)
+    def look_for_lost_routers(self, context: Any) -> None:
+        """A router whose jail went (somebody removed it) is made again."""
+        lost = set(self.router_info) - set(routers.list_router_jails())
+        for router_id in sorted(lost):
+            LOG.error("Router %s: its jail is gone; it is made again", router_id)
             self._again(router_id)
 
     def later(self, router_id: str) -> None:

@@ -52,6 +52,14 @@ def test_port_forwardings_are_pulled_only_where_there_are_any(made: Any) -> None
     assert asked == [{"floatingip_id": ["a", "b"]}]
 
 
+def test_a_router_whose_jail_is_gone_is_made_again(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.router_info = {ROUTER: object(), OTHER: object()}
+    monkeypatch.setattr(agent.routers, "list_router_jails", lambda: [OTHER, "a third one"])
+    made.look_for_lost_routers(None)
+    assert [u.id for u in made._queue.updates] == [ROUTER]
+    assert "look_for_lost_routers" in [name for name, _ in made._periodic_tasks]
+
+
 def test_a_router_is_tried_again_once(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     timers: list[Any] = []
 
