@@ -63,12 +63,6 @@ def remove_router_jail(router_id: str) -> None:
 
 
 @query
-def list_router_jails() -> list[str]:
-    """Ids of the routers that have a jail here."""
-    return sorted(name.removeprefix(PREFIX) for name in jail.list_jails(HOST) if name.startswith(PREFIX))
-
-
-@query
 def list_router_ports(router_id: str) -> list[str]:
     """Names of the jail's ports (qr-…, qg-…); empty when the jail is gone."""
     return jail_ports.names(jail_name(router_id), PORTS)

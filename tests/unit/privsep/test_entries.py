@@ -69,7 +69,7 @@ LISTED = {
         *("list_jail_ports", "set_jail_addresses", "set_jail_default_route"),
     },
     "routers": {
-        *("ensure_router_jail", "remove_router_jail", "list_router_jails", "list_router_ports", "ensure_router_port"),
+        *("ensure_router_jail", "remove_router_jail", "list_router_ports", "ensure_router_port"),
         *("remove_router_port", "set_router_addresses", "set_router_routes", "load_router_rules"),
     },
     "router_daemons": {

@@ -18,9 +18,8 @@ from oslo_log import log as logging
 from oslo_service import periodic_task
 from oslo_utils import netutils
 
-from beastack.neutron.l3.jails import JailManager
+from beastack.neutron.l3 import jails
 from beastack.neutron.l3.router import JailRouter
-from beastack.privsep import routers
 
 LOG = logging.getLogger(__name__)
 # Routers that are worked on at the same time; the privileged side has as many threads.
@@ -51,7 +50,7 @@ class JailL3Agent(upstream.L3NATAgentWithStateReport):
     def init_host(self) -> None:
         """Upstream's, then jails in the place of namespaces."""
         super().init_host()
-        self.namespaces_manager = JailManager(self.conf, self.driver, self.process_monitor)
+        self.namespaces_manager = jails.JailManager(self.conf, self.driver, self.process_monitor)
         self._pool = utils.ThreadPoolExecutorWithBlock(max_workers=WORKERS)
         self._pull = resources_rpc.ResourcesPullRpcApi()
         registry.register(self.forwards_changed, resources.PORTFORWARDING)
@@ -76,7 +75,7 @@ class JailL3Agent(upstream.L3NATAgentWithStateReport):
     @periodic_task.periodic_task(spacing=LOOK)
     def look_for_lost_routers(self, context: Any) -> None:
         """A router whose jail went (somebody removed it) is made again."""
-        lost = set(self.router_info) - set(routers.list_router_jails())
+        lost = set(self.router_info) - jails.here()
         for router_id in sorted(lost):
             LOG.error("Router %s: its jail is gone; it is made again", router_id)
             self._again(router_id)

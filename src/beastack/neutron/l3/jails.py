@@ -5,11 +5,21 @@ from typing import Any
 from neutron.agent.l3 import namespace_manager
 from oslo_log import log as logging
 
+from beastack.freebsd import jail
 from beastack.freebsd.errors import HostError
+from beastack.freebsd.host import LocalHost
 from beastack.neutron.l3 import router
 from beastack.privsep import routers
 
 LOG = logging.getLogger(__name__)
+
+
+def here() -> set[str]:
+    """Ids of the routers that have a jail on this host. Raises HostError.
+
+    jls(8) needs no privilege, so a host without routers has no privileged process of this agent's.
+    """
+    return {n.removeprefix(routers.PREFIX) for n in jail.list_jails(LocalHost()) if n.startswith(routers.PREFIX)}
 
 
 class JailManager(namespace_manager.NamespaceManager):
@@ -21,7 +31,7 @@ class JailManager(namespace_manager.NamespaceManager):
 
     def list_all(self) -> set[str]:
         """Jails of routers. One that cannot be read raises: what is unknown is not absent."""
-        return {routers.jail_name(i) for i in routers.list_router_jails()}
+        return {routers.PREFIX + i for i in here()}
 
     def ensure_router_cleanup(self, router_id: str) -> None:
         """Remove a router that the agent holds no data of."""

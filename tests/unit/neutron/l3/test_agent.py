@@ -54,7 +54,7 @@ def test_port_forwardings_are_pulled_only_where_there_are_any(made: Any) -> None
 
 def test_a_router_whose_jail_is_gone_is_made_again(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made.router_info = {ROUTER: object(), OTHER: object()}
-    monkeypatch.setattr(agent.routers, "list_router_jails", lambda: [OTHER, "a third one"])
+    monkeypatch.setattr(agent.jails, "here", lambda: {OTHER, "a third one"})
     made.look_for_lost_routers(None)
     assert [u.id for u in made._queue.updates] == [ROUTER]
     assert "look_for_lost_routers" in [name for name, _ in made._periodic_tasks]

@@ -37,7 +37,7 @@ class Host:
         self.log: list[str] = []
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.broken: set[str] = set()
-        self.answers: dict[str, Any] = {"list_router_ports": [], "set_router_routes": [], "list_router_jails": []}
+        self.answers: dict[str, Any] = {"list_router_ports": [], "set_router_routes": []}
         for module in (routers, router_daemons):
             for name in vars(module):
                 if f"{module.__name__}.{name}" in _entries():
@@ -177,15 +177,18 @@ def test_only_centralized_routers_are_made(host: Host) -> None:
         factory.create(["ha"], router_id=ROUTER)
 
 
-def test_after_a_full_synchronisation_only_known_routers_stay(host: Host) -> None:
-    host.answers["list_router_jails"] = [ROUTER, OTHER]
+def test_after_a_full_synchronisation_only_known_routers_stay(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jails.jail, "list_jails", lambda _: [f"qrouter-{ROUTER}", f"qrouter-{OTHER}", "qdhcp-x"])
     with jails.JailManager(None, None, Monitor()) as manager:
         manager.keep_router(ROUTER)
     assert host.asked("remove_router_jail") == [(OTHER,)]
 
 
-def test_jails_that_cannot_be_listed_are_not_absent(host: Host) -> None:
-    host.broken = {"list_router_jails"}
+def test_jails_that_cannot_be_listed_are_not_absent(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(host: object) -> None:
+        raise CommandFailed(["jls"], 1, "", "broken for this test")
+
+    monkeypatch.setattr(jails.jail, "list_jails", broken)
     with pytest.raises(CommandFailed), jails.JailManager(None, None, Monitor()):
         pass
     assert "remove_router_jail" not in host.log
