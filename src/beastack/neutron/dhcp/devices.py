@@ -48,6 +48,16 @@ class JailDeviceManager(dhcp.DeviceManager):
         self.cleanup_stale_devices(network, port)
         return name
 
+    def _port(self, network: Any, device_name: str) -> Any:
+        return next((p for p in network.ports if self.driver.get_device_name(p) == device_name), None)
+
+    def update(self, network: Any, device_name: str) -> None:
+        """After a change of the network that is no new set-up: a subnet may have been added, and our address in it."""
+        port = self._port(network, device_name)
+        if port is not None and self._given.get(port.id) != self._addresses(network, port):
+            self._give_addresses(network, port)
+        super().update(network, device_name)
+
     def _give_addresses(self, network: Any, port: Any) -> None:
         addresses = self._addresses(network, port)
         jails.set_jail_addresses(network.id, port.id, addresses)
@@ -64,16 +74,12 @@ class JailDeviceManager(dhcp.DeviceManager):
 
     def _set_default_route_ip_version(self, network: Any, device_name: str, ip_version: int) -> None:
         """The first subnet's gateway that can be one. It only serves dnsmasq's own queries to other servers."""
-        port = next((p for p in network.ports if self.driver.get_device_name(p) == device_name), None)
+        port = self._port(network, device_name)
         ours = {fixed.subnet_id for fixed in port.fixed_ips} if port is not None else set()
         wanted = next((g for s in network.subnets if s.id in ours and (g := _gateway(s, ip_version))), None)
         key = (network.id, ip_version)
         if self._routes.get(key, "") == wanted:
             return
-        if wanted is not None and self._given.get(port.id) != self._addresses(network, port):
-            # a subnet was added: the agent reloads before it sets the port up again, and without an address in it the
-            # gateway cannot be reached
-            self._give_addresses(network, port)
         jails.set_jail_default_route(network.id, wanted, ip_version)
         self._routes[key] = wanted
 
