@@ -21,10 +21,8 @@ LOG = logging.getLogger(__name__)
 class JailDeviceManager(dhcp.DeviceManager):
     """The four methods that touch the host; the rest is upstream's."""
 
-    # the addresses that this process gave the jails' ports: port -> addresses
-    _given: dict[str, list[str]] = {}  # noqa: RUF012 — shared by all instances, as upstream's _interfaces
     # what this process made the jails' default routes: network -> IP version -> gateway
-    _routes: dict[tuple[str, int], str | None] = {}  # noqa: RUF012 — as above
+    _routes: dict[tuple[str, int], str | None] = {}  # noqa: RUF012 — shared by all instances, as upstream's _interfaces
 
     def setup(self, network: Any, segment: Any = None) -> str:
         """The network's DHCP port in its jail, with its addresses; returns the interface's name there."""
@@ -42,30 +40,14 @@ class JailDeviceManager(dhcp.DeviceManager):
                 LOG.exception("Cannot plug DHCP port %s of network %s: the port is released", port.id, network.id)
                 self.unplug(name, network)
                 self.plugin.release_dhcp_port(network.id, port.device_id)
-        self._give_addresses(network, port)
+        jails.set_jail_addresses(network.id, port.id, self._addresses(network, port))
         self._forget_routes(network.id)
         self._set_default_route(network, name)
         self.cleanup_stale_devices(network, port)
         return name
 
-    def _port(self, network: Any, device_name: str) -> Any:
-        return next((p for p in network.ports if self.driver.get_device_name(p) == device_name), None)
-
-    def update(self, network: Any, device_name: str) -> None:
-        """After a change of the network that is no new set-up: a subnet may have been added, and our address in it."""
-        port = self._port(network, device_name)
-        if port is not None and self._given.get(port.id) != self._addresses(network, port):
-            self._give_addresses(network, port)
-        super().update(network, device_name)
-
-    def _give_addresses(self, network: Any, port: Any) -> None:
-        addresses = self._addresses(network, port)
-        jails.set_jail_addresses(network.id, port.id, addresses)
-        self._given[port.id] = addresses
-
     def _addresses(self, network: Any, port: Any) -> list[str]:
-        lengths = {s.id: ipaddress.ip_network(s.cidr).prefixlen for s in network.subnets}
-        found = [f"{f.ip_address}/{lengths[f.subnet_id]}" for f in port.fixed_ips if f.subnet_id in lengths]
+        found = [f"{f.ip_address}/{ipaddress.ip_network(f.subnet.cidr).prefixlen}" for f in port.fixed_ips]
         if self.conf.force_metadata or self.conf.enable_isolated_metadata:
             found.append(constants.METADATA_CIDR)
             if any(s.ip_version == constants.IP_VERSION_6 for s in network.subnets):
@@ -73,9 +55,16 @@ class JailDeviceManager(dhcp.DeviceManager):
         return found
 
     def _set_default_route_ip_version(self, network: Any, device_name: str, ip_version: int) -> None:
-        """The first subnet's gateway that can be one. It only serves dnsmasq's own queries to other servers."""
-        port = self._port(network, device_name)
-        ours = {fixed.subnet_id for fixed in port.fixed_ips} if port is not None else set()
+        """The first subnet's gateway that can be one. It only serves dnsmasq's own queries to other servers.
+
+        A subnet that was added just now has no address of the port yet, and its gateway cannot be reached.
+        """
+        ours = {
+            fixed.subnet_id
+            for port in network.ports
+            if self.driver.get_device_name(port) == device_name
+            for fixed in port.fixed_ips
+        }
         wanted = next((g for s in network.subnets if s.id in ours and (g := _gateway(s, ip_version))), None)
         key = (network.id, ip_version)
         if self._routes.get(key, "") == wanted:

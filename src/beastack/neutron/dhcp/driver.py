@@ -104,9 +104,7 @@ class JailDnsmasq(dhcp.Dnsmasq):
 
     @_told
     def reload_allocations(self) -> None:
-        """Write the files again and let dnsmasq read them. For a new subnet it finds its address there."""
-        if self._enable_dhcp() and self.interface_name:
-            self.device_manager.update(self.network, self.interface_name)
+        """Write the files again and let dnsmasq read them."""
         super().reload_allocations()
         if self._enable_dhcp() and self.interface_name:
             self._serve_metadata(again=False)
