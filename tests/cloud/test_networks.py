@@ -19,7 +19,7 @@ from typing import Any
 import openstack
 import pytest
 
-from .conftest import beastack, until
+from .conftest import ROOT, beastack, until
 from .prober import OTHER_PORT, PORT
 from .stations import Hosts, Lab
 from .wire import ARP, Wire
@@ -247,6 +247,26 @@ def test_a_guests_vlan_tags_do_not_leave(kind: str, number: int, lab: Lab, group
     found = [frame for wire in wires for frame in wire.seen(lambda f: f.source in macs)]
     assert {frame.source for frame in found} == macs
     assert {frame.tags for frame in found} == {tags}
+
+
+def stages() -> list[str]:
+    """The commands of "Seeing each stage" in docs/networking.md."""
+    page = (ROOT / "docs" / "networking.md").read_text()
+    table = page.partition("### Seeing each stage")[2].partition("###")[0]
+    rows = [row.replace("\\|", "PIPE").split("|") for row in table.splitlines() if "| `" in row]
+    found = [row[2].strip(" `").replace("PIPE", "|") for row in rows]
+    # these never end, and need the administrator's credentials
+    return [command for command in found if not command.startswith(("tcpdump", "openstack"))]
+
+
+@pytest.mark.parametrize("command", stages())
+def test_what_the_page_says_can_be_seen(command: str, lab: Lab) -> None:
+    tap, vxlan, vlan = lab.stations["vxlan-asks"].tap, lab.networks["vxlan"].id[:11], lab.networks["vlan"].id[:11]
+    state = str(lab.hosts.run_dir / "data" / "hosts" / HERE / "neutron")
+    names = {"tapP": tap, "brqN": f"brq{vxlan}", "vxlN": f"vxl{vxlan}", "vlnN": f"vln{vlan}", "STATE": state}
+    for word, here in names.items():
+        command = command.replace(word, here)
+    assert lab.hosts.ok(HERE, "sh", "-c", command).strip()
 
 
 def pid_of(name: str) -> int:
