@@ -21,8 +21,6 @@ from beastack.privsep.interfaces import allowed_card
 HOST = LocalHost()
 # Entries that one call may add, and as many that it may remove.
 MOST_ENTRIES = 256
-# What IPv4 or IPv6, UDP, VXLAN and the inner Ethernet header take of the underlay's MTU, bytes.
-OVERHEAD = {4: 50, 6: 70}
 
 
 def _names(network_id: object, prefix: str) -> tuple[str, str, str]:
