@@ -40,6 +40,7 @@ _MOST_FILE = 256 << 20
 _FRAME = struct.Struct(">QI")
 _MOST_LINE = 64 * 1024
 _SILENCE = 120.0  # seconds without a byte
+_STRANGER = 10.0  # the same before the secret was shown
 _CLIENTS = 8
 
 
@@ -111,7 +112,7 @@ class DiskServer:
 
     def _talk(self, client: socket.socket, peer: Any) -> None:
         try:
-            client.settimeout(_SILENCE)
+            client.settimeout(_STRANGER)
             with self._certificate.server_context().wrap_socket(client, server_side=True) as secure:
                 self._answer(secure)
         except (OSError, ValueError, KeyError, HandoverError) as error:
@@ -129,6 +130,7 @@ class DiskServer:
             folder = self._instances / uuid
             if len(uuid) != 36 or "/" in uuid or not _matches(folder, secret):
                 raise HandoverError("it does not know the secret of an offer")
+            client.settimeout(_SILENCE)
             found = self._store.disks(uuid)
             files = {name: (folder / name).stat().st_size for name in FILES if (folder / name).is_file()}
             client.sendall(json.dumps({"disks": found, "files": files}).encode() + b"\n")
