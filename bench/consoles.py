@@ -3,8 +3,8 @@
     .venv/bin/python -m bench.consoles [--name main] [--turns 50] [--viewers 8]
 
 Serial: from a line that is typed to the guest's answer, over a WebSocket. Screen: from a key to the first update of
-the picture that it makes, as a VNC client over a WebSocket sees it (Tight encoding, as noVNC), alone and with further
-viewers who look at the same. Memory is PSS. The guest is the server `first`; nobody else may type meanwhile. Root.
+the picture that it makes, as a VNC client over a WebSocket sees it (Tight encoding, as noVNC's). Memory is PSS. The
+guest is the server `first`; nobody else may type meanwhile. Root.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlparse
 
 from websockets.sync.client import connect
@@ -42,8 +42,15 @@ class Stream:
     """The bytes of a WebSocket, however they are framed."""
 
     def __init__(self, url: str) -> None:
-        self.socket = connect(url, subprotocols=["binary"], max_size=None)
+        self._open = ExitStack()
+        self.socket = self._open.enter_context(connect(url, subprotocols=["binary"], max_size=None))
         self._left = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def exactly(self, size: int) -> bytes:
         while len(self._left) < size:
@@ -100,8 +107,8 @@ class Screen(Stream):
 
 
 def serial(url: str, turns: int) -> list[float]:
-    stream, found = Stream(url), []
-    with stream.socket:
+    found = []
+    with Stream(url) as stream:
         stream.socket.send(b"\n")
         for turn in range(turns):
             began = time.monotonic()
@@ -111,32 +118,33 @@ def serial(url: str, turns: int) -> list[float]:
     return found
 
 
-def screen(url: str, turns: int, others: int) -> list[float]:
+def screen(url: str, turns: int) -> list[float]:
     found = []
+    with Screen(url) as viewer:
+        viewer.ask(False)
+        viewer.update()
+        for turn in range(turns):
+            viewer.ask(True)
+            began = time.monotonic()
+            viewer.key(0x61 if turn % 40 else 0xFF0D)
+            viewer.update()
+            found.append(time.monotonic() - began)
+    return found
+
+
+def crowd(url: str, name: str, number: int) -> dict[str, int]:
+    """Memory while so many viewers have the same screen before them."""
     with ExitStack() as stack:
-        viewers = [Screen(url) for _ in range(others + 1)]
-        for viewer in viewers:
-            stack.callback(viewer.socket.close)
+        for viewer in [stack.enter_context(Screen(url)) for _ in range(number)]:
             viewer.ask(False)
             viewer.update()
-        first = viewers[0]
-        for turn in range(turns):
-            for viewer in viewers:
-                viewer.ask(True)
-            began = time.monotonic()
-            first.key(0x61 if turn % 40 else 0xFF0D)
-            first.update()
-            found.append(time.monotonic() - began)
-            for viewer in viewers[1:]:
-                viewer.update()
-    return found
+        return memory(name)
 
 
 def whole(url: str) -> tuple[float, int]:
     """Seconds to the first whole picture, from nothing, and its bytes."""
     began = time.monotonic()
-    viewer = Screen(url)
-    with viewer.socket:
+    with Screen(url) as viewer:
         viewer.ask(False)
         viewer.update()
         return time.monotonic() - began, viewer.bytes
@@ -166,15 +174,14 @@ def main() -> None:
     url = address(options.name, "--novnc")
     firsts = [whole(url) for _ in range(5)]
     print(row("screen: from nothing to the first picture", [seconds for seconds, _ in firsts]))
-    print(row("screen: a key to the picture", screen(url, options.turns, 0)))
-    words = f"screen: the same with {options.viewers} more viewers"
-    print(row(words, screen(url, options.turns, options.viewers)))
+    print(row("screen: a key to the picture", screen(url, options.turns)))
+    during = crowd(url, options.name, options.viewers)
     after = memory(options.name)
     print(f"\nA picture of {WIDE}x{HIGH} with some text: {firsts[0][1] / 1000:.1f} kB.")
-    print("\n| memory (PSS), MB | before | after |\n| --- | ---: | ---: |")
-    for name in SERVICES:
-        print(f"| {name} | {before[name] / 1e6:.0f} | {after[name] / 1e6:.0f} |")
-    print(f"| all services | {sum(before.values()) / 1e6:.0f} | {sum(after.values()) / 1e6:.0f} |")
+    print(f"\n| memory (PSS), MB | before | {options.viewers} viewers | after |\n| --- | ---: | ---: | ---: |")
+    for service in (*SERVICES, "all services"):
+        taken = [sum(m.values()) if service == "all services" else m[service] for m in (before, during, after)]
+        print(f"| {service} | {' | '.join(f'{size / 1e6:.0f}' for size in taken)} |")
 
 
 if __name__ == "__main__":

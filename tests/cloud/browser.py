@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 import zlib
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -125,7 +125,8 @@ class Browser:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
         try:
-            self._channel = connect(self._address(), max_size=None)
+            self._open = ExitStack()
+            self._channel = self._open.enter_context(connect(self._address(), max_size=None))
             target = self._ask("Target.createTarget", {"url": "about:blank"})["targetId"]
             session = self._ask("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
             self._session: str | None = session
@@ -137,7 +138,7 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._channel.close()
+        self._open.close()
         self._end()
 
     def _end(self) -> None:

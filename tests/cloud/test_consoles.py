@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,16 @@ class Terminal:
     """A viewer of a serial console, as nova-serialproxy serves it."""
 
     def __init__(self, url: str) -> None:
-        self.socket: ClientConnection = connect(url, subprotocols=["binary"], open_timeout=20, close_timeout=2)
+        self._open = ExitStack()
+        opening = connect(url, subprotocols=["binary"], open_timeout=20, close_timeout=2)
+        self.socket: ClientConnection = self._open.enter_context(opening)
         self.seen = ""
 
     def __enter__(self) -> "Terminal":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.close()
+        self._open.close()
 
     def type(self, text: str) -> None:
         self.socket.send(text.encode())

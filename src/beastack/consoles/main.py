@@ -8,6 +8,7 @@ import logging
 import resource
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from oslo_config import cfg
@@ -18,6 +19,7 @@ from beastack.privsep import guest_conf
 
 LOG = logging.getLogger(__name__)
 _BACKLOG = 128
+_THREADS = 3
 _DESCRIPTORS = 4096  # two for each connection (door.MAX_CONNECTIONS), and some
 
 
@@ -25,6 +27,8 @@ async def _serve(door: Door, address: str, port: int) -> None:
     server = await asyncio.start_server(door.connection, address, port, backlog=_BACKLOG, limit=1 << 16)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # few: each thread of glibc's keeps memory of its own
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     LOG.info("serving consoles on %s port %d, %s TLS", address, port, "with" if door.tls else "without")

@@ -7,7 +7,7 @@ from beastack.consoles import rfb
 from beastack.consoles.rfb import Pixels, Rect
 
 _MOST_RECTS = 12
-_BAND = 1 << 18  # pixels sent in one rectangle: a compact length of Tight holds 4 MiB
+_BAND = 1 << 16  # pixels sent in one rectangle; a compact length of Tight holds 4 MiB
 _TINY = 12  # fewer bytes than this Tight sends as they are
 
 
