@@ -174,16 +174,24 @@ class Screen:
             writer.write(rfb.update_request(size == now, *now))
             size = now
             await writer.drain()
-            await answered.wait()
+            if not await self._comes(answered):
+                return
             await asyncio.sleep(max(0.0, began + 1 / UPDATES_PER_SECOND - time.monotonic()))
 
     async def _somebody_waits(self) -> bool:
         """Until a viewer asked for news; False when there has been no viewer for a while."""
         while not any(viewer.asked for viewer in self._viewers) and self._shown.is_set():
             self._wanted.clear()
+            if not await self._comes(self._wanted):
+                return False
+        return True
+
+    async def _comes(self, event: asyncio.Event) -> bool:
+        """Until the event; False when there is no viewer (any more) at the end of a quiet while."""
+        while not event.is_set():
             try:
                 async with asyncio.timeout(LINGER):
-                    await self._wanted.wait()
+                    await event.wait()
             except TimeoutError:
                 if not self._coming:
                     return False
