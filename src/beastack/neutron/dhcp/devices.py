@@ -57,7 +57,7 @@ class JailDeviceManager(dhcp.DeviceManager):
     def _set_default_route_ip_version(self, network: Any, device_name: str, ip_version: int) -> None:
         """The first subnet's gateway that can be one. It only serves dnsmasq's own queries to other servers.
 
-        A subnet that was added just now has no address of the port yet, and its gateway cannot be reached.
+        The gateway of a subnet in which the port has no address cannot be reached.
         """
         ours = {
             fixed.subnet_id

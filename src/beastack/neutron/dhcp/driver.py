@@ -104,7 +104,14 @@ class JailDnsmasq(dhcp.Dnsmasq):
 
     @_told
     def reload_allocations(self) -> None:
-        """Write the files again and let dnsmasq read them."""
+        """Write the files again and let dnsmasq read them.
+
+        The agent reads the network anew after setting it up and remembers that (configure_dhcp_for_network): a subnet
+        that came meanwhile is one that it believes to be served. It only reloads, and our port has no address there.
+        """
+        if self._enable_dhcp() and self._lacks_an_address():
+            self.enable()
+            return
         super().reload_allocations()
         if self._enable_dhcp() and self.interface_name:
             self._serve_metadata(again=False)
@@ -113,6 +120,13 @@ class JailDnsmasq(dhcp.Dnsmasq):
     def disable(self, retain_port: bool = False, block: bool = False, **kwargs: Any) -> None:
         """End dnsmasq, and unless ``retain_port`` everything of the network on this host."""
         super().disable(retain_port=retain_port, block=block, **kwargs)
+
+    def _lacks_an_address(self) -> bool:
+        device = self.device_manager.get_device_id(self.network, self.segment)
+        port = next((p for p in self.network.ports if p.device_id == device), None)
+        if port is None:
+            return False
+        return bool({s.id for s in self.network.subnets if s.enable_dhcp} - {f.subnet_id for f in port.fixed_ips})
 
     # --- what upstream does by namespaces --------------------------------------------------------------------------
 

@@ -362,14 +362,22 @@ def test_a_gateway_outside_is_no_route(agent: types.SimpleNamespace, gateway: st
     assert (NET, wanted, version) in [c[1:] for c in agent.host.calls if c[0] == "set_jail_default_route"]
 
 
-def test_a_subnet_without_an_address_of_ours_is_no_way_out_yet(agent: types.SimpleNamespace) -> None:
-    """The agent reloads when a subnet is added, before the DHCP port has got an address there."""
+def test_a_reload_of_a_network_that_got_a_subnet_gets_its_address_first(agent: types.SimpleNamespace) -> None:
+    """The agent reloads when the subnet came while it set the network up, and has no address in it yet."""
     agent.driver(network()).enable()
-    six = subnet(SUBNET6, "2001:db8::/64", "2001:db8::1")
-    agent.driver(network(subnets=[subnet(), six])).reload_allocations()
-    assert (NET, "2001:db8::1", 6) not in [c[1:] for c in agent.host.calls]
-    agent.driver(network(subnets=[subnet(), six])).enable()
+    agent.host.calls.clear()
+    told = network(subnets=[subnet(), subnet(SUBNET6, "2001:db8::/64", "2001:db8::1")])
+    agent.driver(told).reload_allocations()
+    asked = [
+        c[0] for c in agent.host.calls if c[0] in ("set_jail_addresses", "set_jail_default_route", "start_dnsmasq")
+    ]
+    assert asked[0] == "set_jail_addresses"
+    assert asked[-1] == "start_dnsmasq"
+    assert "2001:db8::2/64" in agent.host.last("set_jail_addresses")[2]
     assert agent.host.last("set_jail_default_route") == (NET, "2001:db8::1", 6)
+    agent.host.calls.clear()
+    agent.driver(told).reload_allocations()
+    assert not [c for c in agent.host.calls if c[0].startswith("set_")]
 
 
 def test_what_died_is_brought_back(agent: types.SimpleNamespace) -> None:
