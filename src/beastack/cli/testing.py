@@ -42,7 +42,7 @@ def pytest_command(parts: list[str], extra: list[str], host: str) -> list[str]:
         replays = [str(Path("tests/sim") / f"test_{name}.py") for name in TRANSCRIPTS]
         folders += [path for path in replays if (ROOT / path).is_file()]
     target = ["--host", host] if "host" in parts else []
-    return [sys.executable, "-m", "pytest", "-q", *folders, *target, *extra]
+    return [sys.executable, "-m", "pytest", "-q", "--durations=15", *folders, *target, *extra]
 
 
 def needs_root(parts: list[str], host: str) -> list[str]:
