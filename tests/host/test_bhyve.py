@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from beastack.cloud import doctor_freebsd
 from beastack.freebsd import bhyve
 from beastack.freebsd.host import Completed, Host
 from beastack.freebsd.release import Release
@@ -99,3 +100,9 @@ def test_what_bhyve_does_not_know_is_refused(host: Host, words: list[str], statu
 def test_a_dump_makes_no_machine(host: Host, machine: bhyve.Machine, running: Release) -> None:
     settings(host, machine, running)
     assert UUID not in host.run(["ls", "/dev/vmm"], check=False).out
+
+
+def test_doctor_lets_bhyve_read_what_we_would_write(host: Host) -> None:
+    found = doctor_freebsd.check_bhyve(host)
+    assert found.level == "ok", found.detail
+    assert doctor_freebsd.check_release(host).level == "ok"

@@ -10,33 +10,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
+from beastack.cloud import doctor_freebsd
+from beastack.cloud.finding import Finding
 from beastack.cloud.platform.packages import PackageError, detect
+from beastack.freebsd.host import LocalHost
 
 GIB = 1024**3
 # What a cloud with one small guest needs: measured in docs/performance.md, rounded up.
 MEMORY_NEEDED = 3 * GIB
 DISK_NEEDED = 2 * GIB
 CORES_WISHED = 4
-
-Level = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: what it is, how it stands, and the remedy where it is not well."""
-
-    subject: str
-    level: Level
-    detail: str
-    remedy: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """For ``--json``."""
-        return asdict(self)
 
 
 def check_root(euid: int | None = None) -> Finding:
@@ -146,4 +131,7 @@ def examine(run_dir: Path) -> list[Finding]:
     if sys.platform == "linux":
         checks += [check_tun, check_namespaces, check_kvm]
     checks += [check_packages, check_memory, lambda: check_disk(run_dir), check_cores, check_loopback]
-    return [check() for check in checks]
+    found = [check() for check in checks]
+    if sys.platform.startswith("freebsd"):
+        found += doctor_freebsd.checks(LocalHost())
+    return found
