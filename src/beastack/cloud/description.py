@@ -1,6 +1,7 @@
 """What a cloud is made of: its hosts, their roles, and the physical networks. A TOML file, or the built-in one host.
 
     name = "two"
+    switch = "if_bridge"          # the only one so far
 
     [[physical_network]]          # in this order the hosts' em0, em1, …
     name = "physnet1"
@@ -23,13 +24,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from beastack.cloud.errors import CloudError
 
 Role = Literal["compute", "network"]
 MOST_HOSTS = 200
 MOST_PHYSICAL_NETWORKS = 4
+NO_OPENVSWITCH = "docs/decisions/0006-openvswitch.md"
 HostName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
 NetworkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
@@ -65,13 +67,23 @@ class Host(_Strict):
 
 
 class Cluster(_Strict):
-    """A whole cloud."""
+    """A whole cloud. ``switch`` is what joins the ports of a host; Open vSwitch is refused by name."""
 
     name: str = Field(default="main", pattern=r"^[A-Za-z0-9]{1,20}$")
+    switch: str = "if_bridge"
     host: list[Host] = Field(default=[Host(name="fbsd1")], min_length=1, max_length=MOST_HOSTS)
     physical_network: list[PhysicalNetwork] = Field(
         default=[PhysicalNetwork(name="physnet1", vlans="100:199")], min_length=1, max_length=MOST_PHYSICAL_NETWORKS
     )
+
+    @field_validator("switch")
+    @classmethod
+    def _built(cls, switch: str) -> str:
+        if switch == "openvswitch":
+            raise ValueError(f"{switch!r} is not built; {NO_OPENVSWITCH} says why. There is if_bridge")
+        if switch != "if_bridge":
+            raise ValueError(f"there is no switch {switch!r}: if_bridge")
+        return switch
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,3 +1,4 @@
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def test_without_a_description_there_is_one_host_as_in_all_in_one() -> None:
         ('[[host]]\nname = "a"\n[[host]]\nname = "a"\n', 1, "'a' is there twice"),
         ('[[host]]\nname = "a"\nphysical_networks = ["nope"]\n', 1, "there is no physical network 'nope': physnet1"),
         ('[[host]]\nname = "a"\nroles = ["compute"]\n', 1, "no host has the role 'network'"),
+        ('name = "two"\nswitch = "openvswitch"\n', 2, "is not built; docs/decisions/0006-openvswitch.md says why"),
+        ('name = "two"\n\nswitch = "ovn"\n', 3, "there is no switch 'ovn': if_bridge"),
+        ("switch = 4\n", 1, "switch: "),
     ],
 )
 def test_a_mistake_is_told_with_its_line(text: str, line: int, words: str) -> None:
@@ -57,6 +61,17 @@ def test_cards_are_numbered_by_the_clouds_physical_networks() -> None:
     assert one.cards(one.host[0]) == {"b": "em1"}
     every = description.parse(text, "x")
     assert every.cards(every.host[0]) == {"a": "em0", "b": "em1"}
+
+
+def test_the_switch_is_if_bridge_said_or_not() -> None:
+    assert description.parse('switch = "if_bridge"\n', "x") == description.Cluster()
+
+
+def test_the_document_that_a_refusal_names_is_there() -> None:
+    with pytest.raises(CloudError) as raised:
+        description.parse('switch = "openvswitch"\n', "x")
+    named = re.search(r"docs/\S+\.md", raised.value.message)
+    assert named and (CLOUDS.parent / named[0]).is_file()
 
 
 @given(st.text())
