@@ -15,6 +15,7 @@ from beastack.freebsd.host import LocalHost
 from beastack.nova import resources
 from beastack.nova.base import Base
 from beastack.nova.health import Health
+from beastack.nova.libvirt import limits
 from beastack.privsep import guest_files
 from beastack.privsep import guests as privileged
 from nova import exception
@@ -43,6 +44,8 @@ class HostSide(Base):
         A configuration that contradicts itself ends the service; a hypervisor that cannot be used disables the host,
         with the reason in `service list`, and is looked at again at every update of the resources.
         """
+        if self._options.hypervisor == "libvirt":
+            raise exception.HypervisorUnavailable(limits.NOT_BUILT)
         theirs = self._options.instances_path
         if theirs and Path(theirs) != self._instances:
             raise exception.HypervisorUnavailable(

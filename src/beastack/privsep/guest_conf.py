@@ -12,6 +12,13 @@ OPTIONS = [
         "instances_path", help="Folder of the instances that the privileged side accepts: nova's instances_path."
     ),
     cfg.StrOpt(
+        "hypervisor",
+        default="bhyve",
+        choices=["bhyve", "libvirt"],
+        help="How guests are run: bhyve by supervisors of Beastack's own; libvirt is refused at the start, as only its "
+        "XML and calls are built.",
+    ),
+    cfg.StrOpt(
         "guests_path",
         default="",
         help="Folder of root's on the file system of instances_path, where running guests' files have a name that "

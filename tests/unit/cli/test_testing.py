@@ -20,12 +20,12 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return found
 
 
-def manager(missing: list[str], fails: bool = False) -> Any:
+def manager(missing: list[str], fails: bool = False, of: tuple[str, ...] = testing.BROWSER) -> Any:
     class Fake:
         installed: list[str] = []  # noqa: RUF012
 
         def __init__(self, wanted: tuple[str, ...]) -> None:
-            assert wanted == testing.BROWSER
+            assert wanted == of
 
         def missing(self) -> list[str]:
             return missing
@@ -51,8 +51,29 @@ def test_the_browser_comes_before_the_clouds_tests(monkeypatch: pytest.MonkeyPat
 def test_other_parts_want_no_browser(monkeypatch: pytest.MonkeyPatch, runs: list[list[str]]) -> None:
     fake = manager(list(testing.BROWSER))
     monkeypatch.setattr(packages, "Apt", fake)
-    assert CliRunner().invoke(app, ["test", "unit"]).exit_code == 0
+    assert CliRunner().invoke(app, ["test", "sim"]).exit_code == 0
     assert fake.installed == []
+
+
+def test_libvirt_comes_before_the_unit_tests(monkeypatch: pytest.MonkeyPatch, runs: list[list[str]]) -> None:
+    fake = manager(list(testing.LIBVIRT), of=testing.LIBVIRT)
+    monkeypatch.setattr(packages, "Apt", fake)
+    assert CliRunner().invoke(app, ["test", "unit"]).exit_code == 0
+    assert fake.installed == list(testing.LIBVIRT)
+    assert len(runs) == 1
+
+
+def test_without_root_or_network_the_unit_tests_run_without_libvirt(
+    monkeypatch: pytest.MonkeyPatch, runs: list[list[str]]
+) -> None:
+    monkeypatch.setattr(packages, "Apt", manager(list(testing.LIBVIRT), fails=True, of=testing.LIBVIRT))
+    done = CliRunner().invoke(app, ["test", "unit"])
+    assert done.exit_code == 0
+    assert "no network" in done.output
+    monkeypatch.setattr(packages, "Apt", None)
+    monkeypatch.setattr(testing.os, "geteuid", lambda: 1000)
+    assert CliRunner().invoke(app, ["test", "unit"]).exit_code == 0
+    assert len(runs) == 2
 
 
 def test_a_browser_that_cannot_be_installed_ends_it_with_the_cause(

@@ -1,0 +1,120 @@
+"""The calls, against libvirt's own library and its driver `test:///default`: a domain there is one of type `test`."""
+
+import xml.etree.ElementTree as ET
+from types import ModuleType
+
+import pytest
+from nova.compute import power_state
+
+from beastack.nova.libvirt import domain
+from beastack.nova.libvirt.connection import POWER, Connection, LibvirtRefused, NoSuchDomain
+from beastack.nova.libvirt.places import NoPlace
+
+from .machines import BRIDGES, FULL, NEWEST, SMALL, UUID
+
+
+def for_the_test_driver(xml: str) -> str:
+    """The same domain under the driver at hand."""
+    root = ET.fromstring(xml)  # noqa: S314 our own
+    root.set("type", "test")
+    for extra in [each for each in root if "commandline" in each.tag]:
+        root.remove(extra)  # a namespace of the bhyve driver alone
+    return ET.tostring(root, encoding="unicode")
+
+
+FULL_XML = for_the_test_driver(domain.render(FULL, BRIDGES, NEWEST))
+SMALL_XML = for_the_test_driver(domain.render(SMALL, BRIDGES, NEWEST))
+
+
+def test_a_life(connection: Connection) -> None:
+    connection.define(FULL_XML)
+    assert UUID in connection.names()
+    assert connection.state(UUID) == power_state.SHUTDOWN
+    connection.create(UUID)
+    connection.create(UUID)
+    assert connection.state(UUID) == power_state.RUNNING
+    connection.shutdown(UUID)
+    assert connection.state(UUID) == power_state.SHUTDOWN
+    connection.shutdown(UUID)
+    connection.create(UUID)
+    connection.destroy(UUID)
+    connection.destroy(UUID)
+    assert connection.state(UUID) == power_state.SHUTDOWN
+    connection.undefine(UUID)
+    connection.undefine(UUID)
+    connection.destroy(UUID)
+    assert UUID not in connection.names()
+    with pytest.raises(NoSuchDomain):
+        connection.state(UUID)
+
+
+def test_what_was_defined_comes_back(connection: Connection) -> None:
+    connection.define(FULL_XML)
+    assert connection.console(UUID) == "/dev/nmdm7000B"
+    assert connection.screen(UUID) == ("127.0.0.1", 5907)
+    connection.create(UUID)
+    assert connection.console(UUID) == "/dev/nmdm7000B"
+
+
+def test_defined_anew_it_is_another_one(connection: Connection) -> None:
+    connection.define(FULL_XML)
+    connection.define(SMALL_XML)
+    assert connection.names().count(UUID) == 1
+    with pytest.raises(NoPlace, match="no VNC screen"):
+        connection.screen(UUID)
+
+
+def test_a_running_one_is_not_forgotten(connection: Connection) -> None:
+    connection.define(SMALL_XML)
+    connection.create(UUID)
+    with pytest.raises(LibvirtRefused, match="runs: destroy it first"):
+        connection.undefine(UUID)
+    assert UUID in connection.names()
+
+
+def test_libvirt_checks_the_xml_itself(connection: Connection) -> None:
+    with pytest.raises(LibvirtRefused, match="validate"):
+        connection.define(SMALL_XML.replace("<vcpu>", "<unknown/><vcpu>"))
+    assert UUID not in connection.names()
+
+
+def test_what_is_not_there(connection: Connection) -> None:
+    for call in (connection.create, connection.shutdown, connection.state, connection.console, connection.screen):
+        with pytest.raises(NoSuchDomain):
+            call("nobody")
+
+
+def test_somebody_else_was_faster(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.define(SMALL_XML)
+    connection.create(UUID)
+    found = connection._conn.lookupByName(UUID)
+    answers = iter([0, 1])  # stopped when it was looked at, running a moment later
+    monkeypatch.setattr(type(found), "isActive", lambda _: next(answers))
+    connection.create(UUID)
+    answers = iter([0, 0])
+    with pytest.raises(LibvirtRefused, match="already running"):
+        connection.create(UUID)
+    monkeypatch.undo()
+    assert connection.state(UUID) == power_state.RUNNING
+
+
+def test_the_version_and_the_end(module: ModuleType) -> None:
+    opened = Connection("test:///default", module)
+    assert opened.version() == module.getVersion()
+    assert opened.alive()
+    opened.close()
+    with pytest.raises(LibvirtRefused):
+        opened.names()
+
+
+def test_no_daemon(module: ModuleType) -> None:
+    with pytest.raises(LibvirtRefused):
+        Connection("test+unix:///default?socket=/nonexistent/socket", module)
+
+
+def test_every_state_of_libvirt_has_one_of_novas(module: ModuleType) -> None:
+    assert len(POWER) - 1 == module.VIR_DOMAIN_PMSUSPENDED
+    assert POWER[module.VIR_DOMAIN_RUNNING] == power_state.RUNNING
+    assert POWER[module.VIR_DOMAIN_PAUSED] == power_state.PAUSED
+    assert POWER[module.VIR_DOMAIN_SHUTOFF] == power_state.SHUTDOWN
+    assert POWER[module.VIR_DOMAIN_CRASHED] == power_state.CRASHED
