@@ -1,7 +1,7 @@
 """What libvirt's bhyve driver has no form for: refused in words. docs/compute.md shows both lists.
 
 Sources: libvirt's docs/drvbhyve.rst (`since` versions), src/bhyve/bhyve_command.c, and its table of calls in
-src/bhyve/bhyve_driver.c. What was found in none of them counts as missing.
+src/bhyve/bhyve_driver.c (as of 12.4). What was found in none of them counts as missing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,13 +39,12 @@ NO_CALL: Mapping[str, str] = {
     "pause, unpause": "no domainSuspend, no domainResume",
     "hard reboot in place": "no domainReset; the domain is ended and started",
     "attach to a running guest": "no domainAttachDevice",
-    "diagnostics": "no domainBlockStats, no domainMemoryStats",
     "save, migrate": "no domainSave, no domainMigrate; bhyve cannot either",
 }
 # Kept on the native path, lost on this one, and of no harm to what was promised.
 LEFT_OUT: Mapping[str, str] = {
     "mtu= of a card": "the guest learns it by DHCP",
-    "bootindex=": "the firmware tries the disks in their order",
+    "bootindex=": "the firmware chooses the disk; older drivers have no word for it",
     "the console's log": "nobody reads nmdm(4) but a viewer; libvirt keeps none",
 }
 
