@@ -193,9 +193,11 @@ def pinging(address: str) -> Iterator[list[int]]:
     counted = [0, 0]
     argv = ["ping", "-n", "-i", "0.1", "-q", address]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
-        yield counted
-        process.send_signal(signal.SIGINT)
-        out = process.communicate(timeout=10)[0]
+        try:
+            yield counted
+        finally:
+            process.send_signal(signal.SIGINT)
+            out = process.communicate(timeout=10)[0]
     line = next(line for line in out.splitlines() if "packets transmitted" in line)
     counted[:] = int(line.split()[0]), int(line.split()[3])
 
