@@ -162,7 +162,7 @@ def test_the_guest_is_no_dhcp_server(
     prefix = address.rpartition(".")[0]
     for line in (f"start {prefix}.240", f"end {prefix}.250", "interface eth0", "lease_file /run/leases"):
         guest.check(f"echo '{line}' >> /run/udhcpd.conf; touch /run/leases")
-    guest.check("udhcpd -f /run/udhcpd.conf > /run/udhcpd.log 2>&1 & echo $! > /run/udhcpd.pid")
+    guest.check("udhcpd -f /run/udhcpd.conf > /run/udhcpd.log 2>&1 & echo $! > /run/rogue.pid")
     group = demo.network.find_security_group("ping-and-ssh")
     rule = demo.network.create_security_group_rule(
         security_group_id=group.id,
@@ -181,7 +181,7 @@ def test_the_guest_is_no_dhcp_server(
         until("the guest's DHCP server to answer", answered, 30)
     finally:
         demo.network.delete_security_group_rule(rule)
-        guest.run("kill $(cat /run/udhcpd.pid)")
+        guest.run("kill $(cat /run/rogue.pid)")
     assert guest.run(f"arping -c 1 -w 2 -I eth0 -s {address} {gateway}").rc == 0
     assert wire.seen(lambda f: f.source == port.mac_address), "the wire shows what is allowed"
     assert not wire.seen(lambda f: f.source == port.mac_address and f.udp == 67)
