@@ -66,6 +66,13 @@ class Guest:
         assert answer.rc == 0, f"{command}: {answer}"
         return answer.out
 
+    def ends(self, file: str, others: str = "") -> None:
+        """End the shell's child whose pid is in ``file``, and programs by name.
+
+        It is waited for: a shell that hears of it while it reads the next line was once seen to end itself.
+        """
+        self.run(f"p=$(cat {file}); kill $p; {f'killall {others};' if others else ''} wait $p")
+
     def _read_until(self, pattern: re.Pattern[str], limit: float, what: str) -> re.Match[str]:
         assert self._process.stdout
         deadline = time.monotonic() + limit

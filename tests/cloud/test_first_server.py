@@ -108,7 +108,7 @@ def test_what_the_security_group_does_not_allow_does_not_arrive(guest: Guest, de
         until("the port to be closed again", lambda: not connects(address), 30)
         assert pings(address)
     finally:
-        guest.run("kill $(cat /run/listener); killall nc")
+        guest.ends("/run/listener", "nc")
 
 
 def test_a_disallowed_datagram_does_not_arrive(guest: Guest, address: str) -> None:
@@ -181,7 +181,7 @@ def test_the_guest_is_no_dhcp_server(
         until("the guest's DHCP server to answer", answered, 30)
     finally:
         demo.network.delete_security_group_rule(rule)
-        guest.run("kill $(cat /run/rogue.pid)")
+        guest.ends("/run/rogue.pid")
     assert guest.run(f"arping -c 1 -w 2 -I eth0 -s {address} {gateway}").rc == 0
     assert wire.seen(lambda f: f.source == port.mac_address), "the wire shows what is allowed"
     assert not wire.seen(lambda f: f.source == port.mac_address and f.udp == 67)
@@ -238,7 +238,7 @@ def test_the_bridge_agent_programs_ports_after_its_death(guest: Guest, demo: Any
         until("the rule to open the port", lambda: connects(address), 60)
     finally:
         demo.network.delete_security_group_rule(rule)
-        guest.run("kill $(cat /run/listener); killall nc")
+        guest.ends("/run/listener", "nc")
     until("the port to be closed again", lambda: not connects(address), 60)
 
 

@@ -61,4 +61,4 @@ def test_an_address_group_changes_under_live_traffic(guest: Guest, demo: Any, ad
     finally:
         demo.network.delete_security_group_rule(rule)
         demo.network.delete_address_group(friends)
-        guest.run("kill $(cat /run/echo); killall nc")
+        guest.ends("/run/echo", "nc")
