@@ -53,33 +53,20 @@ def needs_root(parts: list[str], host: str) -> list[str]:
     return [p for p in parts if p in ("sim", "cloud") or (p == "host" and not host.startswith("ssh:"))]
 
 
-def _browser() -> None:
-    """What the consoles' test looks through."""
+def _install(names: tuple[str, ...], tests: str, needed: bool) -> None:
+    """What only some tests look through or ask; where it is not ``needed`` they skip without it, with the reason."""
     from beastack.cloud.platform import packages
 
-    manager = packages.Apt(BROWSER)
+    manager = packages.Apt(names)
     try:
         missing = manager.missing()
         if missing:
-            typer.echo(f"beastack: installing {', '.join(missing)} for tests/cloud/test_consoles.py", err=True)
+            typer.echo(f"beastack: installing {', '.join(missing)} for {tests}", err=True)
             manager.install(missing)
     except packages.PackageError as e:
-        typer.echo(f"beastack: {e}", err=True)
-        raise typer.Exit(1) from e
-
-
-def _libvirt() -> None:
-    """What tests/unit/nova/libvirt asks; without it those tests are skipped with the reason."""
-    from beastack.cloud.platform import packages
-
-    manager = packages.Apt(LIBVIRT)
-    try:
-        missing = manager.missing()
-        if missing:
-            typer.echo(f"beastack: installing {', '.join(missing)} for tests/unit/nova/libvirt", err=True)
-            manager.install(missing)
-    except packages.PackageError as e:
-        typer.echo(f"beastack: {e}; tests/unit/nova/libvirt will be skipped in part", err=True)
+        typer.echo(f"beastack: {e}{'' if needed else f'; {tests} will be skipped in part'}", err=True)
+        if needed:
+            raise typer.Exit(1) from e
 
 
 def _run(argv: list[str], limit: float) -> int:
@@ -126,9 +113,9 @@ def test(
         )
         raise typer.Exit(2)
     if "cloud" in wanted and shutil.which("apt-get"):
-        _browser()
+        _install(BROWSER, "tests/cloud/test_consoles.py", needed=True)
     if "unit" in wanted and os.geteuid() == 0 and shutil.which("apt-get"):
-        _libvirt()
+        _install(LIBVIRT, "tests/unit/nova/libvirt", needed=False)
     worst = 0
     if "lint" in wanted:
         for argv in lint_commands():
