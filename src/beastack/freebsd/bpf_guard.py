@@ -26,38 +26,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from beastack.freebsd.bpf import (
     AND,
     DROP,
-    LD_B,
     LD_H,
-    LD_H_X,
     LD_IMM,
     LD_MEM,
     LD_W,
     LD_W_X,
-    LDX_IHL,
-    LDX_IMM,
     MAX_INSTRUCTIONS,
     PASS,
     ST,
-    TAX,
     Assembler,
     BadProgram,
     Instruction,
 )
+from beastack.freebsd.bpf_protocols import SOURCE, arp, ip4, ip6
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _ARP, _IP4, _IP6 = 0x0806, 0x0800, 0x86DD
-_UDP, _ICMP6 = 17, 58
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS = 0, 43, 44, 60
-_LISTENER = (130, 131, 132, 143)
-_UNSPECIFIED_LISTENER = (131, 143)
-_RA, _NS, _NA = 134, 135, 136
 # Words of BPF's memory: the IPv4 address that is looked for, and which of the port's MACs sends.
 _ADDRESS, _WHO = 0, 1
 # A conditional jump reaches over so many addresses of 10 instructions each.
 _NEAR = 20
-# From an IPv6 header's source to the target of neighbour discovery behind it.
-_SOURCE, _TARGET = 22, 62
 # Each is one command when a guard is set, and one look more at a frame that none before it has passed.
 MAX_PROGRAMS = 64
 
@@ -137,7 +126,7 @@ def _assemble(allowed: Mapping[str, Sequence[Network]], most: int) -> list[Instr
     a = Assembler()
     four, six = a.fresh(), a.fresh()
     _mac(a, list(allowed))
-    for ethertype, part, last in ((_ARP, _arp, four), (_IP4, _ip4, four), (_IP6, _ip6, six)):
+    for ethertype, part, last in ((_ARP, arp, four), (_IP4, ip4, four), (_IP6, ip6, six)):
         yes, other = a.fresh(), a.fresh()
         a.op(LD_H, 12)
         a.if_equal(ethertype, yes=yes)
@@ -232,185 +221,9 @@ def _pass_if_six(a: Assembler, networks: Sequence[Network]) -> None:
             if not bits:
                 break
             mask = (0xFFFFFFFF << (32 - bits)) & 0xFFFFFFFF
-            a.op(LD_W_X, _SOURCE + 4 * at)
+            a.op(LD_W_X, SOURCE + 4 * at)
             if bits < 32:
                 a.op(AND, mask)
             a.if_equal(int(network.network_address) >> (96 - 32 * at) & mask, no=no)
         a.ret(PASS)
         a.label(no)
-
-
-def _arp(a: Assembler, four: str) -> None:
-    """Its sender speaks for itself; goes on with the address that it claims."""
-    a.op(LD_W, 14)
-    a.need_equal(0x00010800)
-    a.op(LD_H, 18)
-    a.need_equal(0x0604)
-    for own, sender, size in ((6, 22, LD_W), (10, 26, LD_H)):
-        on = a.fresh()
-        a.op(size, own)
-        a.op(TAX)
-        a.op(size, sender)
-        a.if_equal_x(yes=on)
-        a.ret(DROP)
-        a.label(on)
-    request, claim = a.fresh(), a.fresh()
-    a.op(LD_H, 20)
-    a.if_equal(1, yes=request)
-    a.need_equal(2)
-    a.op(LD_W, 28)
-    a.goto(claim)
-    a.label(request)
-    a.op(LD_W, 28)
-    a.if_equal(0, no=claim)
-    a.op(LD_W, 38)  # a probe: who is asked for counts
-    a.label(claim)
-    a.goto(four)
-
-
-def _ip4(a: Assembler, four: str) -> None:
-    addressed, sources = a.fresh(), a.fresh()
-    a.op(LD_W, 30)  # a whole header, or the end
-    a.op(LD_B, 14)
-    a.op(AND, 0xF0)
-    a.need_equal(0x40)
-    a.op(LD_W, 26)
-    a.if_equal(0, no=addressed)
-    # from nowhere: a DHCP request to everybody and nothing else
-    a.op(LD_W, 30)
-    a.need_equal(0xFFFFFFFF)
-    a.op(LD_B, 23)
-    a.need_equal(_UDP)
-    a.op(LD_H, 20)
-    a.op(AND, 0x3FFF)
-    a.need_equal(0)
-    a.op(LDX_IHL, 14)
-    a.op(LD_H_X, 14)
-    a.need_equal(68)
-    a.op(LD_H_X, 16)
-    a.need_equal(67)
-    a.ret(PASS)
-    a.label(addressed)
-    # no DHCP server; the ports of a later fragment are none
-    a.op(LD_B, 23)
-    a.if_equal(_UDP, no=sources)
-    a.op(LD_H, 20)
-    a.if_bits(0x1FFF, yes=sources)
-    a.op(LDX_IHL, 14)
-    a.op(LD_H_X, 16)
-    a.if_equal(68, no=sources)
-    a.ret(DROP)
-    a.label(sources)
-    a.op(LD_W, 26)
-    a.goto(four)
-
-
-def _ip6(a: Assembler, six: str) -> None:
-    sources, addressed, target = a.fresh(), a.fresh(), a.fresh()
-    a.op(LD_W, 50)  # a whole header, or the end
-    a.op(LD_B, 14)
-    a.op(AND, 0xF0)
-    a.need_equal(0x60)
-    for offset in (22, 26, 30, 34):
-        a.op(LD_W, offset)
-        a.if_equal(0, no=addressed)
-    _from_nowhere(a, target)
-    a.label(addressed)
-    _headers(a, sources, target)
-    a.label(target)
-    a.op(LD_W, _TARGET + 12)  # a whole target, or the end
-    a.op(LDX_IMM, _TARGET - _SOURCE)
-    a.goto(six)
-    a.label(sources)
-    a.op(LDX_IMM, 0)
-    a.goto(six)
-
-
-def _from_nowhere(a: Assembler, target: str) -> None:
-    """From :: to multicast: a neighbour solicitation (duplicate address detection) or a listener report."""
-    report = a.fresh()
-    a.op(LD_H, 38)
-    a.need_equal(0xFF02)
-    a.op(LD_B, 20)
-    a.if_equal(_ICMP6, no=report)
-    a.op(LD_B, 54)
-    a.need_equal(_NS)
-    a.goto(target)
-    a.label(report)
-    a.need_equal(_HOP_BY_HOP)
-    _listener(a, _UNSPECIFIED_LISTENER, None)
-
-
-def _listener(a: Assembler, kinds: Sequence[int], inside: str | None) -> None:
-    """ICMPv6 of these types behind one short hop-by-hop header passes, or goes on to ``inside``; all else drops."""
-    a.op(LD_H, 54)
-    a.need_equal(_ICMP6 << 8)
-    a.op(LD_B, 62)
-    yes = a.fresh()
-    for kind in kinds:
-        a.if_equal(kind, yes=yes)
-    a.ret(DROP)
-    a.label(yes)
-    if inside is None:
-        a.ret(PASS)
-    else:
-        a.goto(inside)
-
-
-def _headers(a: Assembler, sources: str, target: str) -> None:
-    """What is behind the IPv6 header: drop what no guest may send, else go to ``sources``."""
-    icmp, udp, fragment, hop = (a.fresh() for _ in range(4))
-    a.op(LD_B, 20)
-    a.if_equal(_ICMP6, yes=icmp)
-    a.if_equal(_UDP, yes=udp)
-    a.if_equal(_FRAGMENT, yes=fragment)
-    a.if_equal(_HOP_BY_HOP, yes=hop)
-    hidden = a.fresh()
-    a.if_equal(_ROUTING, yes=hidden)
-    a.if_equal(_OPTIONS, yes=hidden)
-    a.goto(sources)
-    a.label(hidden)
-    a.ret(DROP)
-    a.label(hop)
-    _listener(a, _LISTENER, sources)
-    a.label(fragment)
-    # fragments of UDP, TCP and their like; never of ICMPv6 or further headers
-    inner = a.fresh()
-    a.op(LD_B, 54)
-    for header in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS, _ICMP6):
-        a.if_equal(header, yes=inner)
-    first = a.fresh()
-    a.if_equal(_UDP, yes=first)
-    a.goto(sources)
-    a.label(inner)
-    a.ret(DROP)
-    a.label(first)
-    later = a.fresh()
-    a.op(LD_H, 56)
-    a.if_bits(0xFFF8, yes=later)
-    _no_server(a, 62, later)
-    a.label(later)
-    a.goto(sources)
-    a.label(udp)
-    client = a.fresh()
-    _no_server(a, 54, client)
-    a.label(client)
-    a.goto(sources)
-    a.label(icmp)
-    kind = a.fresh()
-    a.op(LD_B, 54)
-    a.if_equal(_RA, no=kind)
-    a.ret(DROP)
-    a.label(kind)
-    advertised = a.fresh()
-    a.if_equal(_NA, yes=advertised)
-    a.goto(sources)
-    a.label(advertised)
-    a.goto(target)
-
-
-def _no_server(a: Assembler, offset: int, client: str) -> None:
-    """Drop what goes to a DHCPv6 client."""
-    a.op(LD_H, offset + 2)
-    a.if_equal(546, no=client)
-    a.ret(DROP)
