@@ -11,10 +11,10 @@ from oslo_config import cfg
 
 from beastack.freebsd import daemons
 from beastack.freebsd.host import LocalHost
-from beastack.privsep import checks, conf, dnsmasq, handed, haproxy, trust
+from beastack.privsep import checks, conf, dnsmasq, handed, metadata_proxy, trust
 from beastack.privsep.checks import Refused
 from beastack.privsep.context import entry, query
-from beastack.privsep.places import START_LIMIT, configured, lock, own_folder, socket_owner, syslog
+from beastack.privsep.places import START_LIMIT, configured, lock, own_folder
 
 HOST = LocalHost()
 # What the agent writes and dnsmasq reads, and the file that begins the leases (neutron/agent/linux/dhcp.py).
@@ -166,51 +166,27 @@ def dnsmasq_pid(network_id: str, segment: int | None = None) -> int | None:
     return None if running is None else running[0]
 
 
-def _proxy_files(network_id: object) -> tuple[Path, Path]:
-    """Configuration and pid file; not under upstream's names, whose agent removes NETWORK.conf."""
+def _proxy(network_id: object) -> metadata_proxy.Place:
+    """Not under upstream's file names, whose agent removes NETWORK.conf."""
     name, folder = checks.uuid(network_id), configured("proxy_path")
-    return folder / f"{name}.haproxy.cfg", folder / f"{name}.haproxy.pid"
+    return metadata_proxy.Place(name, f"qdhcp-{name}", folder / f"{name}.haproxy.cfg", folder / f"{name}.haproxy.pid")
 
 
 @entry
 def start_metadata_proxy(network_id: str, ipv6: bool, timeouts: dict[str, int], limits: dict[str, int] | None) -> str:
     """Serve metadata in the network's jail. "started", "restarted" (other settings) or "running"."""
-    config, pid_file = _proxy_files(network_id)
-    section = conf.register(cfg.CONF)
-    text = haproxy.Proxy(
-        owner=network_id,
-        ipv6=checks.flag(ipv6, "ipv6"),
-        timeouts=haproxy.numbers(timeouts, haproxy.TIMEOUTS, "timeouts"),
-        limits=None if limits is None else haproxy.numbers(limits, haproxy.LIMITS, "limits"),
-        socket=configured("metadata_socket"),
-        pid_file=pid_file,
-        user=section.proxy_user or socket_owner(configured("metadata_socket")),
-        log=syslog(),
-    ).config()
-    with lock(network_id):
-        own_folder()
-        running = daemons.find(HOST, pid_file, f"haproxy -f {config}")
-        if running is not None and config.exists() and config.read_text() == text:
-            return "running"
-        daemons.end(HOST, pid_file, f"haproxy -f {config}")
-        handed.write(config, text.encode(), 0o600)
-        HOST.jail(f"qdhcp-{network_id}").run(["haproxy", "-f", str(config)], timeout=START_LIMIT)
-        return "started" if running is None else "restarted"
+    return metadata_proxy.ensure(
+        _proxy(network_id), router=False, ipv6=checks.flag(ipv6, "ipv6"), timeouts=timeouts, limits=limits
+    )
 
 
 @entry
 def stop_metadata_proxy(network_id: str) -> bool:
     """End the network's metadata proxy; False when it did not run."""
-    config, pid_file = _proxy_files(network_id)
-    with lock(network_id):
-        ran = daemons.end(HOST, pid_file, f"haproxy -f {config}")
-        config.unlink(missing_ok=True)
-        return ran
+    return metadata_proxy.end(_proxy(network_id))
 
 
 @query
 def metadata_proxy_pid(network_id: str) -> int | None:
     """The pid of the network's metadata proxy; None when it does not run."""
-    config, pid_file = _proxy_files(network_id)
-    running = daemons.find(HOST, pid_file, f"haproxy -f {config}")
-    return None if running is None else running[0]
+    return metadata_proxy.pid(_proxy(network_id))

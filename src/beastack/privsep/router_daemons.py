@@ -9,9 +9,9 @@ from oslo_config import cfg
 
 from beastack.freebsd import daemons
 from beastack.freebsd.host import LocalHost
-from beastack.privsep import checks, conf, handed, haproxy, radvd
+from beastack.privsep import checks, conf, handed, metadata_proxy, radvd
 from beastack.privsep.context import entry, query
-from beastack.privsep.places import START_LIMIT, configured, lock, own_folder, socket_owner, syslog
+from beastack.privsep.places import START_LIMIT, configured, lock, own_folder
 from beastack.privsep.routers import INNER, MOST_RULES, jail_name, port_name
 
 HOST = LocalHost()
@@ -24,9 +24,9 @@ def _files(router_id: object, program: str, ending: str) -> tuple[Path, Path, st
     return config, folder / f"{name}.router.{program}.pid", str(config)
 
 
-def _proxy(router_id: object) -> tuple[Path, Path, str]:
-    config, pid_file, words = _files(router_id, "haproxy", "cfg")
-    return config, pid_file, f"haproxy -f {words}"
+def _proxy(router_id: object) -> metadata_proxy.Place:
+    config, pid_file, _ = _files(router_id, "haproxy", "cfg")
+    return metadata_proxy.Place(checks.uuid(router_id), jail_name(router_id), config, pid_file)
 
 
 def _advertiser(router_id: object) -> tuple[Path, Path, str]:
@@ -37,46 +37,19 @@ def _advertiser(router_id: object) -> tuple[Path, Path, str]:
 @entry
 def start_router_proxy(router_id: str, timeouts: dict[str, int], limits: dict[str, int] | None) -> str:
     """Serve metadata in the router's jail, on 127.0.0.1. "started", "restarted" (other settings) or "running"."""
-    config, pid_file, mark = _proxy(router_id)
-    section = conf.register(cfg.CONF)
-    text = haproxy.Proxy(
-        owner=router_id,
-        router=True,
-        ipv6=False,
-        timeouts=haproxy.numbers(timeouts, haproxy.TIMEOUTS, "timeouts"),
-        limits=None if limits is None else haproxy.numbers(limits, haproxy.LIMITS, "limits"),
-        socket=configured("metadata_socket"),
-        pid_file=pid_file,
-        user=section.proxy_user or socket_owner(configured("metadata_socket")),
-        log=syslog(),
-    ).config()
-    with lock(router_id):
-        own_folder()
-        running = daemons.find(HOST, pid_file, mark)
-        if running is not None and config.exists() and config.read_text() == text:
-            return "running"
-        daemons.end(HOST, pid_file, mark)
-        handed.write(config, text.encode(), 0o600)
-        HOST.jail(jail_name(router_id)).run(["haproxy", "-f", str(config)], timeout=START_LIMIT)
-        return "started" if running is None else "restarted"
+    return metadata_proxy.ensure(_proxy(router_id), router=True, ipv6=False, timeouts=timeouts, limits=limits)
 
 
 @entry
 def stop_router_proxy(router_id: str) -> bool:
     """End the router's metadata proxy; False when it did not run."""
-    config, pid_file, mark = _proxy(router_id)
-    with lock(router_id):
-        ran = daemons.end(HOST, pid_file, mark)
-        config.unlink(missing_ok=True)
-        return ran
+    return metadata_proxy.end(_proxy(router_id))
 
 
 @query
 def router_proxy_pid(router_id: str) -> int | None:
     """The pid of the router's metadata proxy; None when it does not run."""
-    _, pid_file, mark = _proxy(router_id)
-    running = daemons.find(HOST, pid_file, mark)
-    return None if running is None else running[0]
+    return metadata_proxy.pid(_proxy(router_id))
 
 
 @entry
