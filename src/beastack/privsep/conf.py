@@ -62,7 +62,7 @@ OPTIONS = [
         "privsep_entries",
         default=[],
         help="What the service of this file may call: modules below beastack.privsep (guests, interfaces, jails, dhcp, "
-        "routers, router_daemons, pf, guard) or single functions of them (interfaces.ensure_tap). Nothing else is "
+        "routers, router_daemons, pf, guard, ovs) or single functions of them (interfaces.ensure_tap). Nothing else is "
         "served.",
     ),
     cfg.StrOpt(

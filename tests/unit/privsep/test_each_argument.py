@@ -118,6 +118,13 @@ GOOD: dict[str, object] = {
     "go": ["10.0.1.0/24"],
     "interfaces": ["tap6f1a4f2e-0c"],
     "addresses": ["10.0.0.1", "10.0.1.0/24"],
+    "uplinks": ["em0"],
+    "vm_uuid": UUID,
+    "ovs.ovs_flows.bridge": "br-int",
+    "action": "add",
+    "flows_text": ["table=60,priority=5,actions=drop"],
+    "zone": 5,
+    "ovs.ovs_end_states.addresses": ["10.0.0.1"],
 }
 BAD: list[object] = ["a\nb", {"a": "b"}, -7, "-F\0", ["--conf-file=/tmp/x", "x\ny"], b"x"]
 # A guest's folder does not exist here: everything about one is refused (test_guests.py looks at them).
