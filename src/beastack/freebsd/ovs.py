@@ -68,7 +68,7 @@ def ensure_bridge(host: Host, name: str) -> None:
 
 
 def find_port(host: Host, interface: str) -> Port | None:
-    """The interface's port, None when no bridge has it. Raises UnexpectedOutput."""
+    """The interface's port, None when no bridge has it. Raises CommandFailed, UnexpectedOutput."""
     argv = ["ovs-vsctl", _TIMEOUT, "iface-to-br", interface]
     done = host.run(argv, check=False)
     if done.rc:
@@ -163,7 +163,7 @@ def tuple_of(state: State) -> str | None:
 
 
 def end_state(host: Host, zone: int, state: State) -> bool:
-    """End one connection; False when Open vSwitch has no words for it. Gone is fine."""
+    """End one connection; False when Open vSwitch has no words for it. Gone is fine. Raises CommandFailed."""
     words = tuple_of(state)
     if words is None:
         return False
