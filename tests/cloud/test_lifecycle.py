@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,6 +227,41 @@ def test_a_snapshot_of_a_stopped_server_and_a_rebuild(demo: Any, server: Any, ad
             assert read_mark(guest) == "before"
     finally:
         demo.image.delete_image(image.id)
+
+
+def test_a_snapshot_of_a_running_server_is_what_a_power_cut_would_have_left(
+    demo: Any, server: Any, address: str, tmp_path: Path
+) -> None:
+    """What was synced is in it, and nothing of a later moment than what lies before it."""
+    early, late = 1_000_000, FAR
+    write = "{ echo $i | dd of=/dev/vda bs=512 seek=%d conv=notrunc 2>/dev/null; sync; }"
+    with shell(address) as guest:
+        guest.check(
+            f"(i=0; while :; do i=$((i+1)); {write % early} && {write % late}; done) </dev/null & echo $! >/tmp/w"
+        )
+        until("the guest to write", lambda: int(read_mark(guest) if read_mark(guest).isdigit() else 0) > 3, 30)
+        synced = int(read_mark(guest))
+        image = demo.compute.create_server_image(server, "life-running", wait=True, timeout=WAIT)
+        try:
+            assert demo.compute.get_server(server).status == "ACTIVE"
+            after = int(read_mark(guest))
+            until("the guest to write on", lambda: int(read_mark(guest)) > after, 30)
+            guest.ends("/tmp/w")
+            file = tmp_path / "snapshot"
+            demo.image.download_image(image.id, output=str(file))
+        finally:
+            demo.image.delete_image(image.id)
+    first, second = (_number(file, sector) for sector in (early, late))
+    assert synced <= second <= first <= second + 1
+    assert first < after, "written on while the snapshot was uploaded"
+
+
+def _number(qcow2: Path, sector: int) -> int:
+    """What the guest wrote to a sector of an image."""
+    out = qcow2.with_suffix(f".{sector}")
+    argv = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=512", f"skip={sector}", f"count={sector + 1}"]
+    subprocess.run([*argv, f"if={qcow2}", f"of={out}"], capture_output=True, timeout=60, check=True)
+    return int(out.read_bytes().splitlines()[0])
 
 
 def test_shelve_and_unshelve(demo: Any, server: Any, address: str) -> None:

@@ -53,7 +53,7 @@ FEATURES = (
     Feature("live migration", ("live_migration", "check_can_live_migrate_destination")),
     Feature("evacuate", ("spawn", "instance_on_disk"), "supports_evacuate", note="from the image: no shared storage"),
     Feature("shelve, unshelve", ("snapshot", "destroy", "spawn"), note="composed by nova"),
-    Feature("snapshot to an image", ("snapshot",), note="running or stopped; raw or qcow2"),
+    Feature("snapshot to an image", ("snapshot",), note="running (as a power cut would leave it) or stopped; raw or qcow2"),
     Feature("image cache", ("manage_image_cache", "cache_image"), "has_imagecache"),
     Feature("images in raw", ("spawn",), "supports_image_type_raw"),
     Feature("images in qcow2", ("spawn",), "supports_image_type_qcow2"),
