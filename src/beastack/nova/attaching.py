@@ -8,7 +8,6 @@ from oslo_log import log as logging
 
 from beastack.nova import vifs, volumes
 from beastack.nova.base import Base
-from beastack.privsep import guest_files
 from nova import exception
 
 LOG = logging.getLogger(__name__)
@@ -20,19 +19,19 @@ class Attaching(Base):
     """Mix-in of BhyveDriver."""
 
     def _runs(self, instance: Any) -> bool:
-        return guest_files.is_supervised(self._guest(instance).folder)
+        return self._guest(instance).runs()
 
     def plug_vifs(self, instance: Any, network_info: Any) -> None:
         """Taps for its ports."""
-        vifs.plug(instance, network_info)
+        self._runner.plug(instance, network_info)
 
     def unplug_vifs(self, instance: Any, network_info: Any) -> None:
         """Remove them; bhyve must not hold them."""
-        vifs.unplug(network_info)
+        self._unplug(network_info)
 
     def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
         """A tap for it now, a card in the guest at its next start."""
-        vifs.plug(instance, [vif])
+        self._runner.plug(instance, [vif])
         if self._runs(instance):
             LOG.warning(LATER, f"the card {vif['address']}", instance=instance)
 
@@ -44,7 +43,7 @@ class Attaching(Base):
             raise exception.InterfaceDetachFailed(
                 f"Failed to detach port {vif['id']} from {instance.uuid}: {STOP_FIRST % 'a card'}"
             )
-        vifs.unplug([vif])
+        self._unplug([vif])
 
     def get_volume_connector(self, instance: Any) -> dict[str, Any]:
         """For cinder."""

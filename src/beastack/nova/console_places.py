@@ -16,8 +16,8 @@ from nova.console import type as console_type
 from beastack.consoles import conf, ticket
 from beastack.freebsd import bhyve, bhyve_read
 from beastack.freebsd.host import Host
-from beastack.nova.guests import Guest
 from beastack.nova.ports import ConsolePorts
+from beastack.nova.seam import Guest
 from beastack.privsep import guest_conf, guest_files
 from nova import exception
 
@@ -65,24 +65,24 @@ class ConsolePlaces:
         self._ports.release(uuid)
         self._ports.release(uuid, "screen")
 
-    def serial(self, instance: Any) -> Any:
+    def serial(self, guest: Guest) -> Any:
         """For nova-serialproxy."""
-        uuid = self._running(instance)
+        uuid = self._running(guest)
         return console_type.ConsoleSerial(*self._way("serial", uuid))
 
-    def screen(self, instance: Any) -> Any:
+    def screen(self, guest: Guest) -> Any:
         """For nova-novncproxy."""
-        uuid = self._running(instance)
+        uuid = self._running(guest)
         if not (self._instances / uuid / guest_files.SCREEN).exists():
             raise exception.ConsoleTypeUnavailable(console_type="vnc")
         return console_type.ConsoleVNC(*self._way("vnc", uuid))
 
-    def _running(self, instance: Any) -> str:
-        guest = Guest(self._instances, str(instance.uuid))
+    @staticmethod
+    def _running(guest: Guest) -> str:
         if not guest.is_defined():
-            raise exception.InstanceNotFound(instance_id=instance.uuid)
-        if not guest_files.is_supervised(guest.folder):
-            raise exception.InstanceNotReady(instance_id=instance.uuid)
+            raise exception.InstanceNotFound(instance_id=guest.uuid)
+        if not guest.runs():
+            raise exception.InstanceNotReady(instance_id=guest.uuid)
         return guest.uuid
 
     def _way(self, kind: ticket.Kind, uuid: str) -> tuple[str, int, str]:

@@ -18,8 +18,8 @@ class Consoles(Base):
 
     def get_serial_console(self, context: Any, instance: Any) -> Any:
         """The way to its serial console, for nova-serialproxy."""
-        return self._consoles.serial(instance)
+        return self._consoles.serial(self._guest(instance))
 
     def get_vnc_console(self, context: Any, instance: Any) -> Any:
         """The way to its screen, for nova-novncproxy."""
-        return self._consoles.screen(instance)
+        return self._consoles.screen(self._guest(instance))

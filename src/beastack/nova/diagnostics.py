@@ -18,7 +18,7 @@ class Diagnostics(Base):
     def get_diagnostics(self, instance: Any) -> dict[str, Any]:
         """As a plain dictionary (API before 2.48): the machine, its state, the counters as bhyve names them."""
         guest = self._guest(instance)
-        machine, state = guest.machine(), guest.state()
+        machine, state = guest.machine(), guest.life()
         found: dict[str, Any] = {
             "state": "shutdown" if state is None else state.state,
             "restarts": 0 if state is None else state.restarts,
@@ -33,7 +33,7 @@ class Diagnostics(Base):
     def get_instance_diagnostics(self, instance: Any) -> Any:
         """As nova's object. Its list of drivers does not know bhyve: ``libvirt`` would be a lie, so it stays open."""
         guest = self._guest(instance)
-        machine, state = guest.machine(), guest.state()
+        machine, state = guest.machine(), guest.life()
         if state is None:
             raise exception.InstanceNotRunning(instance_id=instance.uuid)
         counters = privileged.guest_counters(guest.uuid)
@@ -41,7 +41,7 @@ class Diagnostics(Base):
             state=power_state.STATE_MAP[guest.power()],
             hypervisor="bhyve",
             hypervisor_os="freebsd",
-            uptime=max(0, int(time.time() - state.since)),
+            uptime=None if state.since is None else max(0, int(time.time() - state.since)),
             config_drive=bool(instance.config_drive),
         )
         for number in range(machine.topology.cpus):

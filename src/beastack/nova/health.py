@@ -6,8 +6,8 @@ from typing import Any
 from nova.conf import CONF
 from oslo_log import log as logging
 
+from beastack.nova.seam import Runner
 from beastack.nova.stores.base import DiskStore
-from beastack.privsep import guests as privileged
 from nova import exception, objects
 
 LOG = logging.getLogger(__name__)
@@ -17,8 +17,8 @@ PREFIX = "AUTO: "  # as upstream's libvirt driver: what we disabled, we enable; 
 class Health:
     """Looks, and tells nova when the answer has changed."""
 
-    def __init__(self, options: Any, store: DiskStore, virtapi: Any) -> None:
-        self._options, self._store, self._virtapi = options, store, virtapi
+    def __init__(self, options: Any, store: DiskStore, runner: Runner, virtapi: Any) -> None:
+        self._options, self._store, self._runner, self._virtapi = options, store, runner, virtapi
         self.reason = ""
 
     def look(self) -> str:
@@ -34,7 +34,7 @@ class Health:
             if not path or not Path(path).is_file():
                 return f"[beastack] {name} = {path}: there is no such file"
         try:
-            privileged.prepare_host()
+            self._runner.prepare()
             self._store.prepare()
             self._store.space()
         except Exception as error:  # noqa: BLE001 across the privilege boundary any class may come

@@ -16,8 +16,6 @@ from beastack.nova import resources
 from beastack.nova.base import Base
 from beastack.nova.health import Health
 from beastack.nova.libvirt import limits
-from beastack.privsep import guest_files
-from beastack.privsep import guests as privileged
 from nova import exception
 from nova.virt import hardware, imagecache
 
@@ -54,15 +52,14 @@ class HostSide(Base):
         self._instances.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self._instances.resolve() != self._instances:
             raise exception.HypervisorUnavailable(f"instances_path {self._instances} is not a real, absolute path")
-        self._health = Health(self._options, self._store, self.virtapi)
+        self._health = Health(self._options, self._store, self._runner, self.virtapi)
         usable = self._health.look() == ""
         for left in self._instances.glob(f"{_HERE}*"):
             left.unlink(missing_ok=True)
         self._images.sweep()
         for uuid in self.list_instance_uuids():
-            answer = privileged.mend_guest(uuid) if usable else {}
-            if answer.get("state") in guest_files.LIVE_STATES:
-                self._watch.add(uuid)
+            if usable and self._runner.mend(uuid):
+                self._runner.watch(uuid)
         self._reopen_offers()
 
     def _reopen_offers(self) -> None:

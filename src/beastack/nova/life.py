@@ -6,11 +6,10 @@ from typing import Any
 from oslo_log import log as logging
 from oslo_utils import excutils
 
-from beastack.nova import config_drive, disks, vifs, wishes
+from beastack.nova import config_drive, disks, wishes
 from beastack.nova.base import Base
 from beastack.nova.phases import Phases
 from beastack.nova.stores.base import RESCUE
-from beastack.privsep import guest_files
 from nova import exception
 
 LOG = logging.getLogger(__name__)
@@ -47,11 +46,7 @@ class Life(Base):
                 if config_drive.wanted(instance):
                     config_drive.write(instance, vif_list, injected_files, admin_password, folder)
                 self._define(instance, vif_list, block_device_info, have)
-            with phases.of("network"):
-                vifs.plug_and_wait(self.virtapi, instance, vif_list)
-            if power_on:
-                with phases.of("start"):
-                    self._start(self._guest(instance))
+            self._wire_and_start(instance, vif_list, power_on, phases)
             LOG.info("Spawned: %s", phases.words(), instance=instance)
         except Exception:
             with excutils.save_and_reraise_exception():
@@ -106,7 +101,7 @@ class Life(Base):
             return
         self._guest(instance).stop(0)
         if destroy_vifs:
-            vifs.unplug(network_info)
+            self._unplug(network_info)
 
     def delete_instance_files(self, instance: Any) -> bool:
         """All that this host still has of it (nova: after a migration that broke off)."""
@@ -153,8 +148,8 @@ class Life(Base):
     ) -> None:
         """SOFT: shut down in order, then start. HARD: reset, or stop and start when the machine has changed."""
         guest = self._existing(instance)
-        if guest_files.is_supervised(guest.folder) and reboot_type == "HARD":
-            vifs.plug(instance, network_info)
+        if reboot_type == "HARD" and guest.runs():
+            self._runner.plug(instance, network_info)
             wanted = self._machine(instance, network_info, self._volumes(instance, block_device_info))
             if guest.is_as(wanted) and guest.reset():
                 return
@@ -165,7 +160,7 @@ class Life(Base):
         self, context: Any, instance: Any, network_info: Any, share_info: Any, block_device_info: Any = None
     ) -> None:
         """After a boot of the host the taps are gone and nothing runs."""
-        if not guest_files.is_supervised(self._guest(instance).folder):
+        if not self._guest(instance).runs():
             self.power_on(context, instance, network_info, block_device_info)
 
     def pause(self, instance: Any) -> None:

@@ -12,11 +12,10 @@ from nova.conf import CONF
 from oslo_log import log as logging
 from oslo_utils import excutils
 
-from beastack.nova import disks, handover, vifs, volumes
+from beastack.nova import disks, handover, volumes
 from beastack.nova.base import Base
 from beastack.nova.certificate import Certificate
 from beastack.privsep import guest_files
-from beastack.privsep import guests as privileged
 from nova import exception
 from nova.virt import driver as virt_driver
 
@@ -66,7 +65,7 @@ class Moving(Base):
             self._store.keep(guest.uuid)
             return json.dumps({"same_host": True})
         self._drop_old_taps(guest, network_info)
-        vifs.unplug(network_info)
+        self._unplug(network_info)
         self._disconnect(instance, block_device_info)
         address, port, fingerprint = self._disk_server().ensure_open()
         secret = handover.offer(guest.folder)
@@ -94,7 +93,7 @@ class Moving(Base):
         same_host = bool(told.get("same_host"))
         try:
             if not same_host:
-                privileged.forget_guest(str(instance.uuid))
+                self._guest(instance).forget()
                 self._store.remove_all(str(instance.uuid))
                 folder = disks.make_folder(self._instances, str(instance.uuid))
                 handover.fetch(told, folder, self._store)
@@ -110,9 +109,7 @@ class Moving(Base):
         guest = self._guest(instance)
         disks.copy_variables(guest.folder / disks.VARIABLES, self._options.bootrom_vars)
         self._define(instance, network_info, block_device_info)
-        vifs.plug_and_wait(self.virtapi, instance, network_info or [])
-        if power_on:
-            self._start(guest)
+        self._wire_and_start(instance, network_info, power_on)
 
     # -- the end of it
 

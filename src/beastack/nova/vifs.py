@@ -2,6 +2,7 @@
 them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from nova.conf import CONF
@@ -27,21 +28,21 @@ def mtu(vif: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def plug(instance: Any, network_info: Any) -> None:
-    """A tap for each port; one that is there is kept."""
+def check(instance: Any, network_info: Any) -> None:
+    """Raises VirtualInterfacePlugException for ports that are not bound to our mechanism driver."""
     for vif in network_info:
         if vif["type"] != "tap":
             LOG.error("Port %s has vif_type %s", vif["id"], vif["type"], instance=instance)
             raise exception.VirtualInterfacePlugException(
                 f"port {vif['id']} has vif_type {vif['type']!r}; the bhyve driver knows 'tap'"
             )
+
+
+def plug(instance: Any, network_info: Any) -> None:
+    """A tap for each port; one that is there is kept."""
+    check(instance, network_info)
+    for vif in network_info:
         interfaces.ensure_tap(tap_name(vif), f"beastack:port:{vif['id']}", mtu(vif) or _DEFAULT_MTU)
-
-
-def unplug(network_info: Any) -> None:
-    """Remove the taps; bhyve must have ended (`ifconfig tap destroy` does not return before)."""
-    for vif in network_info or ():
-        interfaces.destroy_interface(tap_name(vif))
 
 
 def _failed(event: str, instance: Any) -> None:
@@ -50,7 +51,7 @@ def _failed(event: str, instance: Any) -> None:
         raise exception.VirtualInterfaceCreateException()
 
 
-def plug_and_wait(virtapi: Any, instance: Any, network_info: Any) -> None:
+def plug_and_wait(virtapi: Any, instance: Any, network_info: Any, how: Callable[[Any, Any], None] = plug) -> None:
     """Plug, and wait until neutron says that every port is wired (as nova/virt/zvm/driver.py does)."""
     timeout = CONF.vif_plugging_timeout
     events = [("network-vif-plugged", vif["id"]) for vif in network_info if vif.get("active") is False]
@@ -58,7 +59,7 @@ def plug_and_wait(virtapi: Any, instance: Any, network_info: Any) -> None:
         with virtapi.wait_for_instance_event(
             instance, events if timeout else [], timeout=timeout, error_callback=_failed
         ):
-            plug(instance, network_info)
+            how(instance, network_info)
     except exception.InstanceEventTimeout:
         LOG.warning("No network-vif-plugged within %s s: %s", timeout, events, instance=instance)
         if CONF.vif_plugging_is_fatal:

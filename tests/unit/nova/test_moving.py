@@ -113,6 +113,7 @@ class There:
         self.instances.mkdir()
         self.driver = BhyveDriver(lab.virtapi)
         self.driver._instances = self.instances
+        self.driver._runner = self.driver._make_runner()
         self.driver._store = FileStore(self.instances)
         self.driver._store.prepare()
 
