@@ -1,5 +1,6 @@
 """Every verb of a server's life through the public API, on one guest that is led from one to the next."""
 
+import json
 import os
 import signal
 import subprocess
@@ -30,7 +31,8 @@ def flavors(api: Any) -> Iterator[dict[str, Any]]:
         "life.less": {"ram": 256, "vcpus": 1, "disk": 1, "ephemeral": 0, "swap": 0},
     }
     made = {name: api.compute.create_flavor(name=name, is_public=True, **size) for name, size in sizes.items()}
-    api.compute.create_flavor_extra_specs(made["life.large"], {"beastack:wired_memory": "true"})
+    more = {"beastack:wired_memory": "true", "quota:cpu_quota": "100000", "quota:disk_write_iops_sec": "5000"}
+    api.compute.create_flavor_extra_specs(made["life.large"], more)
     yield made
     for flavor in made.values():
         api.compute.delete_flavor(flavor)
@@ -172,8 +174,11 @@ def test_a_resize_taken_back_and_one_confirmed(demo: Any, server: Any, address: 
     is_now(demo, server, "VERIFY_RESIZE")
     demo.compute.confirm_server_resize(server)
     is_now(demo, server, "ACTIVE")
-    line = beastack("host", "--name", NAME, "fbsd1", "--", "cat", f"{_folder(server)}/machine.json").stdout
-    assert '"wired": true' in line
+    host = ("host", "--name", NAME, "fbsd1", "--")
+    assert '"wired": true' in beastack(*host, "cat", f"{_folder(server)}/machine.json").stdout
+    pid = json.loads(beastack(*host, "cat", f"{_folder(server)}/state.json").stdout)["bhyve_pid"]
+    rules = {f"process:{pid}:pcpu:deny=200", f"process:{pid}:writeiops:throttle=5000"}
+    assert set(beastack(*host, "rctl", f"process:{pid}").stdout.split()) == rules
 
 
 def test_diagnostics_and_resources(api: Any, server: Any) -> None:

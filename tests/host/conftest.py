@@ -18,7 +18,7 @@ from .targets import Target, open_target
 
 NOT_SIMULATED = "not simulated"
 # programs that the simulation does not have at all
-ABSENT = ("devfs", "rctl")
+ABSENT = ("devfs",)
 REMARKS = pytest.StashKey[list[str]]()
 
 

@@ -17,6 +17,8 @@ from beastack.freebsd.ssh_host import Address, SshHost
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START_LIMIT = 60.0
 _MISSING = 127
+# loader.conf(5) of the simulated host
+TUNABLES = ("kern.racct.enable=1",)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ def simulated(name: str = "conformance", nics: Sequence[str] = ()) -> Iterator[S
     """A host of our own, without networks unless some are named (NAME=BRIDGE), that is gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="bsc-"))
     try:
-        sim("host", "start", "--dir", str(directory), "--name", name, *(word for n in nics for word in ("--nic", n)))
+        words = [word for n in nics for word in ("--nic", n)]
+        words += [word for t in TUNABLES for word in ("--tunable", t)]
+        sim("host", "start", "--dir", str(directory), "--name", name, *words)
         try:
             yield running(directory)
         finally:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,9 +93,10 @@ def lab() -> Iterator[None]:
 def make_host(lab: None) -> Iterator[Callable[..., Host]]:
     made: list[Path] = []
 
-    def make(name: str, *nics: str) -> Host:
+    def make(name: str, *nics: str, tunables: Sequence[str] = ()) -> Host:
         directory = LAB / name
         arguments = [word for nic in nics for word in ("--nic", nic)]
+        arguments += [word for each in tunables for word in ("--tunable", each)]
         sim("host", "start", "--dir", str(directory), "--name", name, *arguments)
         made.append(directory)
         return Host(directory)

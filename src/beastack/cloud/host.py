@@ -15,6 +15,8 @@ from beastack.cloud.this_freebsd import ThisFreeBSD
 SIM = Path(sys.executable).with_name("beastack-sim")
 LIMIT = 60.0
 POOL_BYTES = 64 << 30
+# loader.conf(5) as docs/freebsd.md asks for it
+TUNABLES = ("kern.racct.enable=1",)
 
 
 class HostProvider(Protocol):
@@ -75,6 +77,7 @@ class SimulatedHosts:
         nics = [f"vtnet0={layout.management_bridge}:{address}/24", *(f"{c}={b}" for c, b in cards.items())]
         flags = [f for nic in nics for f in ("--nic", nic)]
         route = f"default={layout.address}"
+        flags += [f for tunable in TUNABLES for f in ("--tunable", tunable)]
         self._sim("host", "start", "--dir", str(folder), "--name", host.name, *flags, "--route", route)
         if host.zfs:
             self._pool(folder, host.zfs.partition("/")[0])

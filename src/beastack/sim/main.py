@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     begin.add_argument("--name", required=True)
     begin.add_argument("--nic", action="append", default=[], metavar="NAME=BRIDGE[:CIDR]")
     begin.add_argument("--route", metavar="default=ADDRESS")
+    begin.add_argument("--tunable", action="append", default=[], metavar="NAME=VALUE", help="as in loader.conf(5)")
     run = host.add_parser("exec", help="run one command inside")
     run.add_argument("--dir", required=True, type=Path)
     run.add_argument("command", nargs=argparse.REMAINDER)
@@ -69,7 +70,8 @@ def _run(options: argparse.Namespace) -> int:
             lab.network_down(options.name)
         case ("host", "start"):
             nics = [start.Nic.parse(text) for text in options.nic]
-            start.start(options.dir, options.name, nics, _default_route(options.route))
+            tunables = start.parse_tunables(options.tunable)
+            start.start(options.dir, options.name, nics, _default_route(options.route), tunables)
         case ("host", "exec"):
             command = options.command[1:] if options.command[:1] == ["--"] else options.command
             if not command:

@@ -24,7 +24,10 @@ from beastack.sim.zfs import contents
 
 
 def _configure(state: State, config: dict[str, object]) -> None:
-    """The interfaces that the machine was built with."""
+    """What loader.conf(5) says, and the interfaces that the machine was built with."""
+    tunables = config["tunables"]
+    assert isinstance(tunables, dict)  # noqa: S101 - written by host/start.py
+    state.sysctls.values.update(tunables)
     nics = config["nics"]
     assert isinstance(nics, list)  # noqa: S101 - written by host/start.py
     for unit, nic in enumerate(nics):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from beastack.sim.engine.filters import Filters
 from beastack.sim.engine.jails import Jail
+from beastack.sim.engine.racct import Racct
 from beastack.sim.engine.stack import Stacks
 from beastack.sim.engine.sysctls import Sysctls
 from beastack.sim.engine.taps import Taps
@@ -65,6 +66,7 @@ class State:
             lambda vnet: vnet.jail.hostname if vnet.jail else self.hostname,
         )
         self.hostname = name
+        self.racct = Racct()
         self.filters = Filters(self.sysctls)
         self.wire = Wire(self.filters, unwatch)
         self.stacks = Stacks(lambda interface, fd: watch(fd, lambda: self.wire.read_stack(interface, fd)), unwatch)

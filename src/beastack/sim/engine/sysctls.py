@@ -103,6 +103,10 @@ _COMPUTED: dict[str, Callable[[], str]] = {
 }
 
 
+# What loader.conf(5) may set: read-only afterwards
+TUNABLES = {"kern.racct.enable": ("0", "1")}
+
+
 @dataclass
 class Sysctls:
     """`pfil_member` and `pfil_onlyip` are kept apart as they are read for every frame."""
@@ -123,6 +127,8 @@ class Sysctls:
             "kern.version": VERSION,
             "kern.osreldate": "1501000",
             "kern.hostuuid": self.hostuuid,
+            # GENERIC: compiled in and switched off
+            "kern.racct.enable": "0",
             "kern.maxfiles": "1048576",
             "kern.maxproc": "8028",
             "kern.features.vimage": "1",

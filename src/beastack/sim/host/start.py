@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from beastack.sim.engine.sysctls import TUNABLES
 from beastack.sim.host import lab, record
 from beastack.sim.host.stop import remove_leftovers
 from beastack.sim.linux.commands import CommandFailed, ip
@@ -50,7 +51,16 @@ class Nic:
         return cls(name, bridge, address)
 
 
-def start(directory: Path, name: str, nics: list[Nic], route: str | None) -> None:
+def parse_tunables(words: list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` as in loader.conf(5); StartFailed for what has no meaning here."""
+    found = {name: value for name, _, value in (word.partition("=") for word in words)}
+    for name, value in found.items():
+        if value not in TUNABLES.get(name, ()):
+            raise StartFailed(f"--tunable {name}={value}: known are {TUNABLES}")
+    return found
+
+
+def start(directory: Path, name: str, nics: list[Nic], route: str | None, tunables: dict[str, str]) -> None:
     """Idempotent: a host that answers is left as it is."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o711)
     directory = directory.resolve()
@@ -67,7 +77,7 @@ def start(directory: Path, name: str, nics: list[Nic], route: str | None) -> Non
                 raise StartFailed(f"network {nic.bridge} of {nic.name} does not exist: run `net up` first")
         _install_programs(directory)
         try:
-            _launch(directory, name, nics, route)
+            _launch(directory, name, nics, route, tunables)
         except (StartFailed, CommandFailed, OSError):
             remove_leftovers(directory, record.read(directory))
             raise
@@ -78,7 +88,7 @@ def _mac(directory: Path, nic: str) -> str:
     return bytes((0x58, 0x9C, 0xFC, *digest[:3])).hex()
 
 
-def _launch(directory: Path, name: str, nics: list[Nic], route: str | None) -> None:
+def _launch(directory: Path, name: str, nics: list[Nic], route: str | None, tunables: dict[str, str]) -> None:
     go_read, go_write = os.pipe()
     keep = [go_read]
     described = []
@@ -95,6 +105,7 @@ def _launch(directory: Path, name: str, nics: list[Nic], route: str | None) -> N
         "directory": str(directory),
         "nics": described,
         "route": route,
+        "tunables": tunables,
         "go": go_read,
     }
     try:
