@@ -27,10 +27,11 @@ def beastack(*arguments: str, limit: float = 300, status: int | None = 0) -> sub
     return done
 
 
-def until(what: str, condition: Callable[[], object], seconds: float = 90) -> None:
+def until(what: str, condition: Callable[[], object], seconds: float = 90, seen: Callable[[], object] = str) -> None:
+    """Wait for ``condition``; ``seen`` is asked, for the message, when it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what} {seen()}"
         time.sleep(0.2)
 
 

@@ -78,7 +78,7 @@ class FakeBhyve:
             elif kind in (4, 5):
                 event = bytes([kind]) + exactly(client, 7 if kind == 4 else 5)
                 self.typed.append(event)
-                self.picture[4 * len(self.typed)] = 255
+                self.picture[4 * len(self.typed) % len(self.picture)] = 255
                 self.changed.set()
                 if pending:
                     pending = False
