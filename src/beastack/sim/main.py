@@ -8,6 +8,7 @@ from pathlib import Path
 
 from beastack.sim.host import enter, lab, record, start, stop
 from beastack.sim.linux.commands import CommandFailed
+from beastack.sim.openvswitch import package
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -20,6 +21,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--address", required=True, metavar="CIDR")
     down = net.add_parser("down", help="remove the bridge")
     down.add_argument("--name", required=True)
+
+    packages = subjects.add_parser("packages", help="programs of Debian's that simulated hosts may have")
+    packages.add_argument("action", choices=["openvswitch"], help="unpack them below /var/cache/beastack")
 
     host = subjects.add_parser("host", help="simulated hosts").add_subparsers(dest="action", required=True)
     begin = host.add_parser("start", help="start a host and wait until it answers")
@@ -68,6 +72,8 @@ def _run(options: argparse.Namespace) -> int:
             lab.network_up(options.name, options.address)
         case ("net", "down"):
             lab.network_down(options.name)
+        case ("packages", "openvswitch"):
+            print(package.unpack())
         case ("host", "start"):
             nics = [start.Nic.parse(text) for text in options.nic]
             tunables = start.parse_tunables(options.tunable)
@@ -88,7 +94,14 @@ def main() -> None:
     options = _parser().parse_args()
     try:
         status = _run(options)
-    except (start.StartFailed, stop.StopFailed, enter.NotRunning, CommandFailed, OSError) as error:
+    except (
+        start.StartFailed,
+        stop.StopFailed,
+        enter.NotRunning,
+        CommandFailed,
+        package.UnpackFailed,
+        OSError,
+    ) as error:
         print(f"beastack-sim: {error}", file=sys.stderr)
         status = 1
     sys.exit(status)

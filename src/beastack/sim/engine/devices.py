@@ -13,6 +13,7 @@ from beastack.sim.linux.namespaces import (
     MS_REC,
     mount,
 )
+from beastack.sim.openvswitch import package
 
 _NODES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun", "kvm")
 _FOLDERS = ("pts", "shm")
@@ -20,9 +21,29 @@ _FOLDERS = ("pts", "shm")
 _LINKS = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
 
-def prepare_mounts() -> None:
+# name of the folder in the host's own, its place, whether the host's stop leaves it
+_FOLDERS_OF_OVS = (("run", "/run/openvswitch", False), ("db", "/var/db/openvswitch", True))
+
+
+def _open_vswitch(directory: Path) -> None:
+    """Open vSwitch's folders have fixed names, and the machine's own switch may use them: each host has its own."""
+    own = directory / "openvswitch"
+    own.mkdir(mode=0o700, exist_ok=True)
+    for name, place, kept in _FOLDERS_OF_OVS:
+        # /var/run is /run
+        Path(place).mkdir(mode=0o755, parents=True, exist_ok=True)
+        if kept:
+            (own / name).mkdir(mode=0o700, exist_ok=True)
+            mount(str(own / name), place, None, MS_BIND)
+        else:
+            mount("beastack-ovs", place, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=16m")
+
+
+def prepare_mounts(directory: Path) -> None:
     """Everything is private from here on: what the host mounts is seen nowhere else."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
+    if package.root() is not None:
+        _open_vswitch(directory)
     # what of the old /dev is wanted is held open, as the new tmpfs hides it
     wanted = [name for name in (*_NODES, *_FOLDERS) if Path("/dev", name).exists()]
     held = {name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC) for name in wanted}

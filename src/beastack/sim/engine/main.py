@@ -89,7 +89,7 @@ def main() -> None:
         if pipe.read(1) != b"!":
             raise SystemExit("the launcher ended before the host was ready")
     sethostname(str(config["name"]))
-    prepare_mounts()
+    prepare_mounts(Path(str(config["directory"])))
     contents.put_right(Path(str(config["directory"])))
     asyncio.run(_run(config))
 

@@ -37,6 +37,8 @@ def needed(interface: Interface) -> bool:
         return False
     if interface.kind in KERNEL_KINDS or interface.vnet.jail is not None:
         return True
+    if interface.captured:
+        return True  # it is promiscuous: the host takes in what a guest sends it
     return bool(interface.inet) or any(not own.automatic for own in interface.inet6)
 
 
@@ -86,14 +88,14 @@ class Stacks:
     def _create(self, interface: Interface) -> None:
         vnet = interface.vnet
         with inside(vnet.netns, CLONE_NEWNET, vnet.home):
-            fd = open_tap(interface.name, offload=True)
-        index = vnet.netlink.link_index(interface.name)
-        interface.stack = Stack(index, fd, name=interface.name)
+            fd = open_tap(interface.linux_name, offload=True)
+        index = vnet.netlink.link_index(interface.linux_name)
+        interface.stack = Stack(index, fd, name=interface.linux_name)
         self._watch(interface, fd)
 
     def _update(self, interface: Interface, stack: Stack) -> None:
         vnet, netlink = interface.vnet, interface.vnet.netlink
-        if stack.name != interface.name:
+        if stack.name != interface.linux_name:
             self._rename(interface, stack)
         # a vlan without a parent has no address yet; Linux refuses one of zeros
         if stack.fd is not None and interface.mac and any(interface.mac) and stack.mac != interface.mac:
@@ -104,7 +106,7 @@ class Stacks:
             stack.mtu = interface.mtu
         if stack.ipv6 != interface.ipv6_enabled and vnet.has_ipv6:
             value = "0" if interface.ipv6_enabled else "1"
-            vnet.write(f"net/ipv6/conf/{interface.name}/disable_ipv6", value)
+            vnet.write(f"net/ipv6/conf/{interface.linux_name}/disable_ipv6", value)
             stack.ipv6 = interface.ipv6_enabled
             if not stack.ipv6:
                 stack.inet6 = []
@@ -120,15 +122,15 @@ class Stacks:
     def _rename(self, interface: Interface, stack: Stack) -> None:
         netlink = interface.vnet.netlink
         try:
-            netlink.link_set(stack.index, name=interface.name)
+            netlink.link_set(stack.index, name=interface.linux_name)
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
             # kernels before 6.2 rename only what is down
             netlink.link_set(stack.index, up=False)
-            netlink.link_set(stack.index, name=interface.name)
+            netlink.link_set(stack.index, name=interface.linux_name)
             stack.up = False
-        stack.name = interface.name
+        stack.name = interface.linux_name
 
     def _addresses(self, interface: Interface, stack: Stack) -> None:
         netlink = interface.vnet.netlink

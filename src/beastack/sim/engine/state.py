@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from beastack.sim.engine.captures import Captures
 from beastack.sim.engine.filters import Filters
 from beastack.sim.engine.jails import Jail
 from beastack.sim.engine.racct import Racct
@@ -34,6 +35,7 @@ from beastack.sim.net.interface import (
 from beastack.sim.net.offload import NO_OFFLOAD
 from beastack.sim.net.vlan import Vlan
 from beastack.sim.net.vxlan import Vxlan
+from beastack.sim.openvswitch.relay import Relay
 
 # How long devd(8) takes to configure an interface that it finds under its first name
 DEVD_DELAY = 0.2
@@ -71,11 +73,14 @@ class State:
         self.wire = Wire(self.filters, unwatch)
         self.stacks = Stacks(lambda interface, fd: watch(fd, lambda: self.wire.read_stack(interface, fd)), unwatch)
         self.taps = Taps(watch, unwatch, self.wire.read_guest, self._tap_closed)
+        self.captures = Captures(watch, unwatch, self.wire.read_capture, self.stacks.sync)
         self.tunnels = Tunnels(watch, unwatch, lambda one, frame: self.wire.arrive(one, frame, NO_OFFLOAD))
         self.wire.tunnels = self.tunnels
         self.sysctls.dynamic = self._vxlan_sysctls
         self.host = Vnet(netns, netns)
         self.jails: dict[str, Jail] = {}
+        # by the database's socket: what stands between it and the switch
+        self.relays: dict[str, Relay] = {}
         self.last_jid = 0
         self.tap_closing: dict[Interface, asyncio.Event] = {}
 
@@ -171,6 +176,7 @@ class State:
                 interface.vlan, interface.mac, interface.hardware_mac = Vlan(), bytes(6), bytes(6)
             made = [interface]
         for one in made:
+            self.captures.sync(one)
             self.stacks.sync(one)
             if kind is not Kind.BRIDGE:
                 self._call_later(DEVD_DELAY, lambda one=one: self._devd(one))  # type: ignore[misc]
@@ -199,6 +205,7 @@ class State:
         vnet = interface.vnet
         vnet.routes = [route for route in vnet.routes if route.interface is not interface]
         vnet.interfaces.remove(interface)
+        self.captures.drop(interface)
         if vnet.netgraph is not None:
             vnet.netgraph.interface_gone(interface.name)
         self.filters.interfaces_changed(vnet)
@@ -225,6 +232,7 @@ class State:
                 Inet6(ipaddress.IPv6Address("::1"), 128, automatic=True),
                 Inet6(ipaddress.IPv6Address("fe80::1"), 64, automatic=True),
             ]
+        self.captures.sync(interface)
         self.stacks.sync(interface)
         self.tunnels.sync(interface)
 
@@ -243,6 +251,7 @@ class State:
         if interface.vnet.netgraph is not None:
             interface.vnet.netgraph.rename(old, name)
         self.filters.interfaces_changed(interface.vnet)
+        self.captures.sync(interface)
         self.stacks.sync(interface)
         if interface.kind is Kind.TAP:
             if old != interface.device:

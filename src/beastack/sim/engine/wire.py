@@ -72,6 +72,18 @@ class Wire:
                 return
             self.arrive(interface, frame, NO_OFFLOAD)
 
+    def read_capture(self, interface: Interface, fd: int) -> None:
+        """Frames that a program sends through BPF on this interface."""
+        for _ in range(BATCH):
+            try:
+                data = os.read(fd, READ_SIZE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lost(interface, fd, error)
+                return
+            self.from_bpf(interface, data[HEADER_SIZE:], data[:HEADER_SIZE])
+
     def _lost(self, interface: Interface, fd: int, error: OSError) -> None:
         """Somebody removed the device under us: say it once, and do not spin on a dead descriptor."""
         self._unwatch(fd)
@@ -90,6 +102,16 @@ class Wire:
                 self.dropped += 1
                 return
             frame = judged
+        self._output(interface, frame, header)
+
+    def from_bpf(self, interface: Interface, frame: bytes, header: bytes = NO_OFFLOAD) -> None:
+        """bpf(4) hands what is written to it to the interface's output, past IP and its filters."""
+        if len(frame) < 14 or not interface.up:
+            self.dropped += 1
+            return
+        self._output(interface, frame, header)
+
+    def _output(self, interface: Interface, frame: bytes, header: bytes) -> None:
         if interface.bridge is not None:
             self._bridge_output(interface.bridge, frame, header)
         elif interface.member_of is not None and interface.member_of.interface.up:
@@ -112,6 +134,9 @@ class Wire:
             return
         self._hops += 1
         try:
+            # ether_input_internal(): bpf(4) has its copy, with the tag, before ng_ether(4) may claim the frame
+            if interface.capture is not None:
+                self.dropped += interface.capture.copy(interface, frame, header)
             guard = interface.vnet.netgraph
             tagged = frame[12:14] == vlan.PLAIN_TAG and len(frame) >= 14 + vlan.TAG_SIZE
             # ether_input() takes the tag off before ng_ether(4) hands the frame on, and keeps it beside the frame
@@ -168,6 +193,9 @@ class Wire:
             frame, header = inner, vlan.shifted(header, -vlan.TAG_SIZE)
         if interface.stack is None or interface.stack.fd is None:
             return
+        if interface.promiscuous and not frame[0] & 1 and interface.mac:
+            # PPROMISC: the stack takes what is for others, too (ether_demux); Linux's would not
+            frame = interface.mac + frame[6:]
         partial = bool(header[0] & NEEDS_CSUM)
         judged = self._filters.routed(interface.vnet, interface.name, "in", frame, time.monotonic(), partial)
         if judged is None:

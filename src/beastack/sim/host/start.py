@@ -20,6 +20,7 @@ from beastack.sim.host.stop import remove_leftovers
 from beastack.sim.linux.commands import CommandFailed, ip
 from beastack.sim.linux.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, unshare
 from beastack.sim.linux.tuntap import open_tap
+from beastack.sim.openvswitch import package
 from beastack.sim.programs.registry import CLIENT_SIDE, LAUNCHED, installed
 
 START_LIMIT = 15.0
@@ -222,6 +223,13 @@ def _install_programs(directory: Path) -> None:
         path = folder / program
         path.write_text(f'#!/bin/sh\nexec {sys.executable} -m beastack.sim.{module} "$@"\n')
         path.chmod(0o755)
+    base = package.root()
+    if base is not None:
+        for program in package.PROGRAMS:
+            if program != "ovs-vswitchd":
+                path = folder / program
+                path.write_text(f'#!/bin/sh\nexec {" ".join(package.command(program, base))} "$@"\n')
+                path.chmod(0o755)
     for program in installed():
-        if program not in LAUNCHED:
+        if program not in LAUNCHED and (program != "ovs-vswitchd" or base is not None):
             (folder / program).symlink_to(f".{CLIENT_SIDE.get(program, 'client')}")

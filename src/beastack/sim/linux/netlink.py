@@ -14,7 +14,8 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR = 20, 21
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU = 1, 3, 4
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
+IFLA_INFO_KIND = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_NODAD = 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
@@ -103,6 +104,13 @@ class Netlink:
             found = struct.unpack_from("=BxHi", payload)[2]
         return found
 
+    def bridge_add(self, name: str) -> int:
+        """A bridge that is down and has no address; its index."""
+        kind = _attribute(IFLA_LINKINFO, _attribute(IFLA_INFO_KIND, b"bridge"))
+        body = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + _attribute(IFLA_IFNAME, name.encode() + b"\0") + kind
+        self._change(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+        return self.link_index(name)
+
     def link_set(
         self,
         index: int,
@@ -111,6 +119,7 @@ class Netlink:
         mtu: int | None = None,
         mac: bytes | None = None,
         name: str | None = None,
+        master: int | None = None,
     ) -> None:
         flags, mask = (0, 0) if up is None else (IFF_UP if up else 0, IFF_UP)
         body = struct.pack("=BxHiII", 0, 0, index, flags, mask)
@@ -120,6 +129,8 @@ class Netlink:
             body += _attribute(IFLA_ADDRESS, mac)
         if name is not None:
             body += _attribute(IFLA_IFNAME, name.encode() + b"\0")
+        if master is not None:
+            body += _attribute(IFLA_MASTER, struct.pack("=I", master))
         self._change(RTM_NEWLINK, 0, body)
 
     def _address(

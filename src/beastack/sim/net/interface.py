@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from beastack.sim.engine.captures import Capture
     from beastack.sim.engine.stack import Stack
     from beastack.sim.engine.taps import Holder
     from beastack.sim.engine.vnet import Vnet
@@ -119,6 +120,11 @@ class Interface:
     holder: "Holder | None" = None
     cable: int | None = None
     stack: "Stack | None" = None
+    # a program reads it through BPF: `capture` is the device, made once `captured` has freed the name
+    captured: bool = False
+    capture: "Capture | None" = None
+    # of its options, those that ifconfig turned off
+    turned_off: int = 0
     vxlan: "Vxlan | None" = None
     vlan: "Vlan | None" = None
     children: "list[Interface]" = field(default_factory=list)
@@ -146,6 +152,11 @@ class Interface:
         if self.vlan is not None:
             return self.vlan.parent is not None
         return self.link_up
+
+    @property
+    def linux_name(self) -> str:
+        """What its IP stack's device is called; its own name is the capture's, which programs look for."""
+        return f"ip{self.index}" if self.captured else self.name
 
     @property
     def media(self) -> str | None:
@@ -181,14 +192,14 @@ class Interface:
 
     @property
     def options(self) -> int:
-        options = TRAITS[self.kind].options
+        options = TRAITS[self.kind].options & ~self.turned_off
         if self.member_of is not None and any(
             not TRAITS[member.interface.kind].options & TXCSUM for member in self.member_of.members
         ):
             # a bridge turns off what one of its members cannot do
             options &= ~(TXCSUM | TXCSUM_IPV6)
             if self.kind is Kind.EPAIR:
-                options = 0x200019
+                options = 0x200019 & ~self.turned_off
         return options
 
     @property

@@ -11,6 +11,7 @@ from beastack.sim.programs import (
     jls,
     kld,
     netstat,
+    openvswitch,
     processes,
     rctl,
     route,
@@ -49,6 +50,7 @@ PROGRAMS: dict[str, Program] = {
     "rctl": rctl.run,
     "pfctl": filters.pfctl,
     "ngctl": filters.ngctl,
+    "ovs-vswitchd": openvswitch.vswitchd,
     "@ping": taps.hello,
     "@tap-open": taps.tap_open,
 }
@@ -61,6 +63,7 @@ LAUNCHED = {
     "bhyvectl": "bhyve.bhyvectl",
     "bhyveload": "bhyve.load",
     "mdconfig": "mdconfig",
+    "service": "openvswitch.service",
     "zfs": "zfs.main",
     "zpool": "zfs.pool",
 }

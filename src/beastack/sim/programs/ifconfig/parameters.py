@@ -8,7 +8,16 @@ from beastack.sim.engine.state import State
 from beastack.sim.engine.vnet import Vnet
 from beastack.sim.net import vlan as vlans
 from beastack.sim.net.errors import Failed
-from beastack.sim.net.interface import ND6_AUTO_LINKLOCAL, ND6_IFDISABLED, ND6_NO_DAD, Interface, Kind, parse_mac
+from beastack.sim.net.interface import (
+    ND6_AUTO_LINKLOCAL,
+    ND6_IFDISABLED,
+    ND6_NO_DAD,
+    TXCSUM,
+    TXCSUM_IPV6,
+    Interface,
+    Kind,
+    parse_mac,
+)
 
 NAME_LIMIT = 15
 _MTU_LIMITS = {Kind.BRIDGE: (576, 9216), Kind.TAP: (1, 65535), Kind.EPAIR: (1, 65535)}
@@ -25,6 +34,17 @@ class Context:
 
 
 Handler = Callable[[Context, list[str]], None]
+
+RXCSUM, RXCSUM_IPV6 = 0x1, 0x200000
+_CAPABILITIES = {
+    "rxcsum": RXCSUM,
+    "txcsum": TXCSUM,
+    "vlanhwtag": 0x10,
+    "tso": 0x300,
+    "lro": 0x400,
+    "rxcsum6": RXCSUM_IPV6,
+    "txcsum6": TXCSUM_IPV6,
+}
 
 
 def _flag_up(context: Context, _values: list[str]) -> None:
@@ -117,6 +137,23 @@ def _no_promisc(context: Context, _values: list[str]) -> None:
     context.interface.promiscuous = False
 
 
+def _capability(name: str, on: bool) -> Handler:
+    def change(context: Context, _values: list[str]) -> None:
+        interface = context.interface
+        if interface.kind not in (Kind.EPAIR, Kind.EM, Kind.VTNET):
+            raise Failed(f"ifconfig: not simulated: {'' if on else '-'}{name} of {interface.kind.value}")
+        bits = _CAPABILITIES[name]
+        ends = [interface]
+        if interface.peer is not None:
+            # epair_ioctl(): what the sender may leave undone holds for both ends, and what comes in is always trusted
+            bits &= ~(RXCSUM | RXCSUM_IPV6)
+            ends.append(interface.peer)
+        for one in ends:
+            one.turned_off = one.turned_off & ~bits if on else one.turned_off | bits
+
+    return change
+
+
 def _metric(_context: Context, values: list[str]) -> None:
     if values[0] != "0":
         raise Failed("ifconfig: not simulated: metric other than 0")
@@ -178,6 +215,8 @@ PARAMETERS: dict[str, tuple[int, Handler]] = {
     "-ifdisabled": (0, _nd6(ND6_IFDISABLED, False)),
     "auto_linklocal": (0, _nd6(ND6_AUTO_LINKLOCAL, True)),
     "-auto_linklocal": (0, _nd6(ND6_AUTO_LINKLOCAL, False)),
+    **{name: (0, _capability(name, True)) for name in _CAPABILITIES},
+    **{f"-{name}": (0, _capability(name, False)) for name in _CAPABILITIES},
     "no_dad": (0, _nd6(ND6_NO_DAD, True)),
     "-no_dad": (0, _nd6(ND6_NO_DAD, False)),
 }
