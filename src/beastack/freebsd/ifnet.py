@@ -6,6 +6,7 @@ what is gone already counts as removed.
 """
 
 from contextlib import suppress
+from typing import Literal
 
 from beastack.freebsd import clone
 from beastack.freebsd.clone import GROUP as GROUP
@@ -13,6 +14,8 @@ from beastack.freebsd.clone import find as find
 from beastack.freebsd.errors import AlreadyMember, HostError, NoSuchInterface, NotAMember
 from beastack.freebsd.host import Host
 from beastack.freebsd.ifnet_read import Interface, get_interface
+
+Capability = Literal["txcsum", "txcsum6", "lro"]
 
 
 def require_ours(host: Host, name: str) -> Interface:
@@ -100,6 +103,14 @@ def set_mtu(host: Host, name: str, mtu: int) -> None:
     """Set an interface's MTU, bytes; of a bridge member it cannot be set alone (02)."""
     if get_interface(host, name).mtu != mtu:
         host.run(["ifconfig", name, "mtu", str(mtu)])
+
+
+def turn_off(host: Host, name: str, *capabilities: Capability) -> None:
+    """Turn off what an interface's driver would do for the host (offloads); one that it cannot do makes no difference.
+
+    Both ends of an epair(4) keep the same: what is turned off at one is at the other, in another jail too.
+    """
+    host.run(["ifconfig", name, *(f"-{one}" for one in capabilities)])
 
 
 def set_mac(host: Host, name: str, mac: str) -> None:

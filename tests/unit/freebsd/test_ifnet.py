@@ -120,3 +120,9 @@ def test_only_present_addresses_are_removed() -> None:
     ifnet.remove_address(host, "ns-1", "10.0.0.2/24")
     ifnet.remove_address(host, "ns-1", "10.0.0.3/24")
     assert host.ran.count("ifconfig ns-1 inet 10.0.0.2 -alias") == 1
+
+
+def test_offloads_are_turned_off_at_once() -> None:
+    host = FakeHost({"ifconfig tap1 -txcsum -txcsum6": ""})
+    ifnet.turn_off(host, "tap1", "txcsum", "txcsum6")
+    assert host.ran == ["ifconfig tap1 -txcsum -txcsum6"]

@@ -12,6 +12,7 @@ from beastack.sim.net.interface import (
     ND6_AUTO_LINKLOCAL,
     ND6_IFDISABLED,
     ND6_NO_DAD,
+    TRAITS,
     TXCSUM,
     TXCSUM_IPV6,
     Interface,
@@ -140,9 +141,11 @@ def _no_promisc(context: Context, _values: list[str]) -> None:
 def _capability(name: str, on: bool) -> Handler:
     def change(context: Context, _values: list[str]) -> None:
         interface = context.interface
-        if interface.kind not in (Kind.EPAIR, Kind.EM, Kind.VTNET):
-            raise Failed(f"ifconfig: not simulated: {'' if on else '-'}{name} of {interface.kind.value}")
         bits = _CAPABILITIES[name]
+        if not TRAITS[interface.kind].options & bits:
+            return  # setifcap(): what the driver cannot do makes no difference, and nothing is asked of it
+        if interface.kind not in (Kind.EPAIR, Kind.EM):
+            raise Failed(f"ifconfig: not simulated: {'' if on else '-'}{name} of {interface.kind.value}")
         ends = [interface]
         if interface.peer is not None:
             # epair_ioctl(): what the sender may leave undone holds for both ends, and what comes in is always trusted
