@@ -1,35 +1,39 @@
-"""Where the time of a new server goes: from the API call to bhyve's start and to the guest's first DHCP packet.
+"""Where the time of a new server goes: from the API call to the hypervisor's start and the guest's first DHCP packet.
 
-    .venv/bin/python -m bench.compute [--disks files|zfs] [--many 10] [--rounds 3]
+    .venv/bin/python -m bench.compute [--disks files|zfs] [--many 10] [--rounds 3] [--libvirt] [--json FILE]
 
 Makes a cloud of its own, creates one server alone (several rounds) and then many at once, and splits the time by what
 nova and the driver wrote down: scheduling (API call to the claim on the host), image, disk, network, start (the
-driver's own phases). bhyve's start is its process's, the DHCP packet is seen on the cable outside of the host.
+driver's own phases). The hypervisor's start is its process's, the DHCP packet is seen on the cable outside of the host.
+``--libvirt``: the same of upstream's libvirt driver, on a second host of the same cloud (compute_libvirt.py), in turn.
 Seconds. Root.
 """
 
 import argparse
-import datetime
+import json
 import re
 import socket
-import statistics
 import struct
 import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import openstack
 import psutil
 
+from beastack.cloud.layout import Layout, existing
+from bench import compute_libvirt, debs
 from bench.machine import described, table
+from bench.server_times import COLUMNS, cells, first_and_next, logged, medians, ratios, row
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "benchcompute"
-PHASES = ("image", "disk", "network", "start")
-COLUMNS = ("scheduling", *PHASES, "bhyve", "dhcp")
 _ETH_ALL = 3
 
 
@@ -64,48 +68,53 @@ class Cable(threading.Thread):
                 self.first.setdefault(frame[6:12].hex(":"), time.time())
 
 
-def bhyve_start(uuid: str) -> float | None:
-    """When the guest's bhyve was started (seconds since the epoch)."""
+def _process(matches: Callable[[list[str]], bool]) -> float | None:
     for process in psutil.process_iter(["cmdline", "create_time"]):
-        words = process.info["cmdline"] or []
-        if words and words[0].startswith(f"bhyve: {uuid}"):
+        if matches(process.info["cmdline"] or []):
             return float(process.info["create_time"])
     return None
 
 
-def log_times(log: Path, uuid: str) -> dict[str, float]:
-    """When the host claimed the server, and the driver's phases."""
-    found: dict[str, float] = {}
-    for line in log.read_text(errors="replace").splitlines():
-        if uuid not in line:
-            continue
-        if "Attempting claim on node" in line or "Claim successful" in line:
-            stamp = datetime.datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=datetime.UTC)
-            found.setdefault("claim", stamp.timestamp())
-        if "Spawned: " in line:
-            for name, seconds in re.findall(r"(\w+) ([0-9.]+) s", line.partition("Spawned: ")[2]):
-                found[name] = float(seconds)
-    return found
+def bhyve_start(uuid: str) -> float | None:
+    """When the guest's bhyve was started (seconds since the epoch)."""
+    return _process(lambda words: bool(words) and words[0].startswith(f"bhyve: {uuid}"))
+
+
+def libvirt_start(uuid: str) -> float | None:
+    """When the guest's QEMU was started by libvirt."""
+    return _process(lambda words: uuid in words and any(word.startswith("guest=instance-") for word in words))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two hosts: its name, its nova-compute's log, and when a guest's hypervisor started."""
+
+    name: str
+    host: str
+    log: Path
+    started: Callable[[str], float | None]
 
 
 class Bench:
-    """One cloud."""
+    """One cloud. Servers are made by the administrator, who may name the host (the scheduler looks at that one)."""
 
-    def __init__(self, cloud: Any, cable: Cable, log: Path) -> None:
-        self.cloud, self.cable, self.log = cloud, cable, log
+    def __init__(self, cloud: Any, cable: Cable) -> None:
+        self.cloud, self.cable = cloud, cable
         self.image = cloud.image.find_image("beastack-guest").id
         self.flavor = cloud.compute.find_flavor("b1.tiny").id
         self.network = cloud.network.find_network("provider").id
 
-    def create(self, number: int) -> list[dict[str, float]]:
-        """So many servers at once; the times of each."""
+    def create(self, side: Side, number: int) -> list[dict[str, float]]:
+        """So many servers at once on one host; the times of each."""
         begun: dict[str, float] = {}
-        threads = [threading.Thread(target=self._one, args=(n, begun)) for n in range(number)]
+        threads = [threading.Thread(target=self._one, args=(side, n, begun)) for n in range(number)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(120)
-        rows = [self._row(uuid, since) for uuid, since in begun.items()]
+        if len(begun) != number:
+            raise SystemExit(f"{number - len(begun)} of {number} servers were refused, or not within 120 s")
+        rows = [self._row(side, uuid, since) for uuid, since in begun.items()]
         for uuid in begun:
             self.cloud.compute.delete_server(uuid)
         deadline = time.monotonic() + 120
@@ -115,14 +124,18 @@ class Bench:
             time.sleep(0.5)
         return rows
 
-    def _one(self, number: int, begun: dict[str, float]) -> None:
+    def _one(self, side: Side, number: int, begun: dict[str, float]) -> None:
         since = time.time()
         made = self.cloud.compute.create_server(
-            name=f"bench{number}", image_id=self.image, flavor_id=self.flavor, networks=[{"uuid": self.network}]
+            name=f"bench{number}",
+            image_id=self.image,
+            flavor_id=self.flavor,
+            networks=[{"uuid": self.network}],
+            host=side.host,
         )
         begun[made.id] = since
 
-    def _row(self, uuid: str, since: float) -> dict[str, float]:
+    def _row(self, side: Side, uuid: str, since: float) -> dict[str, float]:
         server = self.cloud.compute.wait_for_server(
             self.cloud.compute.get_server(uuid), wait=300, failures=["ERROR"], interval=0.5
         )
@@ -132,28 +145,95 @@ class Bench:
             if time.monotonic() > deadline:
                 raise SystemExit(f"server {uuid}: no DHCP packet within 300 s")
             time.sleep(0.2)
-        found = log_times(self.log, uuid)
-        started = bhyve_start(uuid)
-        if "claim" not in found or started is None:
-            raise SystemExit(f"server {uuid}: nova-compute's log has no claim, or there is no bhyve")
-        row = {name: found[name] for name in PHASES}
-        return {
-            **row,
-            "scheduling": found["claim"] - since,
-            "bhyve": started - since,
-            "dhcp": self.cable.first[mac] - since,
-        }
+        said = logged(side.log.read_text(errors="replace").splitlines(), uuid)
+        started = side.started(uuid)
+        if server.compute_host != side.host or started is None:
+            raise SystemExit(f"server {uuid}: it is on {server.compute_host}, or its hypervisor does not run")
+        return row(since, said, started, self.cable.first[mac])
 
 
-def cells(what: str, rows: list[dict[str, float]]) -> list[str]:
-    return [what, *(f"{statistics.median(row[name] for row in rows):.2f}" for name in COLUMNS)]
+def acceleration() -> tuple[str, str]:
+    """What the simulated bhyve's QEMU runs guests with: qemu (emulation) or kvm, and the model of its processor."""
+    lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    qemu = next(words for words in lines if words and "qemu-system" in words[0] and "-accel" in words)
+    virt = "kvm" if qemu[qemu.index("-accel") + 1].startswith("kvm") else "qemu"
+    return virt, qemu[qemu.index("-cpu") + 1]
 
 
-def acceleration() -> str:
-    """What the simulated bhyve's QEMU runs guests with."""
-    lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
-    qemu = next((line for line in lines if "qemu-system" in line), "")
-    return "KVM" if re.search(r"accel[ =]kvm", qemu) else "software emulation"
+@contextmanager
+def cloud_of(disks: str) -> Iterator[Layout]:
+    """A cloud with one host, for as long as the block lasts."""
+    description = (ROOT / "clouds" / ("zfs.toml" if disks == "zfs" else "all-in-one.toml")).read_text()
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(re.sub(r'(?m)^name = "\w+"', f'name = "{NAME}"', description, count=1))
+        file.flush()
+        beastack("up", file.name)
+    try:
+        layout = existing(NAME)
+        if layout is None:
+            raise SystemExit(f"up made no cloud {NAME}")
+        yield layout
+    finally:
+        beastack("down", "--name", NAME)
+
+
+def measured(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
+    """All figures: by side, `first` (one server), `alone` and `many` (lists)."""
+    config = openstack.config.OpenStackConfig(
+        config_files=[str(layout.credentials / "clouds.yaml")], load_envvars=False
+    )
+    admin = openstack.connection.Connection(config=config.get_one(cloud=NAME))
+    demo = openstack.connection.Connection(config=config.get_one(cloud=f"{NAME}-demo"))
+    room = options.many + 1
+    admin.set_compute_quotas("admin", instances=room, cores=2 * room, ram=1024 * room)
+    cable = Cable(layout.provider_bridge)
+    cable.start()
+    bench = Bench(admin, cable)
+    ours = Side("bhyve", "fbsd1", layout.log("nova-compute-fbsd1"), bhyve_start)
+    uuid = next(iter(demo.compute.servers(name="^first$"))).id
+    first = logged(ours.log.read_text(errors="replace").splitlines(), uuid)
+    virt, cpu = acceleration()
+    results: dict[str, Any] = {"virt": virt, "sides": {ours.name: {"first": first.phases, "alone": [], "many": []}}}
+    sides, other = [ours], None
+    try:
+        if options.libvirt:
+            other = compute_libvirt.Compute(layout, admin, virt, cpu)
+            other.start()
+            side = Side("libvirt", compute_libvirt.HOST, other.log, libvirt_start)
+            results["sides"][side.name] = {"first": bench.create(side, 1)[0], "alone": [], "many": []}
+            sides.append(side)
+        for _ in range(options.rounds):
+            for side in sides:
+                results["sides"][side.name]["alone"] += bench.create(side, 1)
+        for side in sides:
+            results["sides"][side.name]["many"] += bench.create(side, options.many)
+    finally:
+        if other:
+            other.stop()
+    return results
+
+
+def printed(results: dict[str, Any], options: argparse.Namespace) -> None:
+    """Tables."""
+    accelerated = "KVM" if results["virt"] == "kvm" else "software emulation"
+    print(f"{described()}; guests: {accelerated}; disks: {options.disks}.")
+    print("Median of the servers; hypervisor, outside and dhcp count from the API call.\n")
+    sides, lines = results["sides"], []
+    for kind, words in (("alone", f"alone ({options.rounds} rounds)"), ("many", f"{options.many} at once")):
+        lines += [cells(f"{name}, {words}", side[kind]) for name, side in sides.items()]
+        if "libvirt" in sides:
+            lines.append(ratios(f"libvirt to bhyve, {words}", sides["libvirt"][kind], sides["bhyve"][kind]))
+    print(table(("seconds", *COLUMNS), lines))
+    for name, side in sides.items():
+        work, second = first_and_next(side["first"], side["alone"])
+        print(f"\n{name}: image and disk of the first server of an image: {work:.2f} s, of the next ones:", end=" ")
+        print(f"{second:.2f} s ({work / second:.1f} times cheaper).")
+    if "libvirt" in sides:
+        met = all(
+            medians(sides["bhyve"][kind])["outside"] < medians(sides["libvirt"][kind])["outside"]
+            for kind in ("alone", "many")
+        )
+        print(f"\nLess time outside of the hypervisor than libvirt's: {'yes' if met else 'NO'}.")
 
 
 def main() -> None:
@@ -161,39 +241,16 @@ def main() -> None:
     parser.add_argument("--disks", choices=["files", "zfs"], default="files")
     parser.add_argument("--many", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--libvirt", action="store_true", help="the same with upstream's libvirt driver, in turn")
+    parser.add_argument("--json", type=Path, help="also write the raw figures there")
     options = parser.parse_args()
-    description = (ROOT / "clouds" / ("zfs.toml" if options.disks == "zfs" else "all-in-one.toml")).read_text()
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(re.sub(r'(?m)^name = "\w+"', f'name = "{NAME}"', description, count=1))
-        file.flush()
-        beastack("up", file.name)
-    try:
-        run_dir = Path("/var/lib/beastack") / NAME
-        config = openstack.config.OpenStackConfig(
-            config_files=[str(run_dir / "credentials" / "clouds.yaml")], load_envvars=False
-        )
-        cloud = openstack.connection.Connection(config=config.get_one(cloud=f"{NAME}-demo"))
-        gateway = str(next(iter(cloud.network.subnets(name="provider-ipv4"))).gateway_ip)
-        admin = openstack.connection.Connection(config=config.get_one(cloud=NAME))
-        room = options.many + 1  # and the first server
-        admin.set_compute_quotas("demo", instances=room, cores=2 * room, ram=1024 * room)
-        cable = Cable(f"bsp{gateway.split('.')[2]}")
-        cable.start()
-        bench = Bench(cloud, cable, run_dir / "log" / "nova-compute-fbsd1.log")
-        first = log_times(bench.log, next(iter(cloud.compute.servers(name="^first$"))).id)
-        accelerated = acceleration()
-        alone = [row for _ in range(options.rounds) for row in bench.create(1)]
-        many = bench.create(options.many)
-    finally:
-        beastack("down", "--name", NAME)
-    print(f"{described()}; guests: {accelerated}; disks: {options.disks}. Median of the servers; bhyve and dhcp count")
-    print("from the API call.\n")
-    rows = [cells(f"alone ({options.rounds} rounds)", alone), cells(f"{options.many} at once", many)]
-    print(table(("seconds", *COLUMNS), rows))
-    second = statistics.median(row["image"] + row["disk"] for row in alone)
-    work = first["image"] + first["disk"]
-    print(f"\nImage and disk of the first server of an image: {work:.2f} s, of the next ones: {second:.2f} s", end=" ")
-    print(f"({work / second:.1f} times cheaper).")
+    if options.libvirt:
+        debs.unpacked()  # what cannot be had is said before a cloud is made
+    with cloud_of(options.disks) as layout:
+        results = measured(layout, options)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+    printed(results, options)
 
 
 if __name__ == "__main__":
