@@ -67,6 +67,18 @@ def test_private_members_do_not_meet(host: Host, lab: Lab) -> None:
     one.reaches(two.address)
 
 
+def test_a_bridge_in_monitor_mode_drops_what_its_members_send(host: Host, lab: Lab) -> None:
+    bridge, (one, two) = lab.guests(2)
+    ifnet.add_address(host, bridge, "10.5.0.250/24")
+    one.reaches("10.5.0.250")
+    host.run(["ifconfig", bridge, "monitor"])
+    assert {"UP", "MONITOR"} <= get_interface(host, bridge).flags
+    assert not one.pings(two.address)
+    assert not one.pings("10.5.0.250")
+    host.run(["ifconfig", bridge, "-monitor"])
+    one.reaches(two.address)
+
+
 def test_a_limit_of_addresses_stops_an_unknown_source(host: Host, lab: Lab) -> None:
     bridge, (one, two) = lab.guests(2)
     host.run(["ifconfig", bridge, "flushall"])

@@ -58,11 +58,13 @@ class PhysicalNetwork(_Strict):
 class Host(_Strict):
     """One FreeBSD host. ``compute`` runs guests; ``network`` runs the DHCP, L3 and metadata agents. ``zfs`` is the file
     system for its guests' disks as volumes (its pool exists; a simulated host makes one); without it they are files.
+    ``hypervisor`` is how guests are run: by bhyve itself, or by libvirt (docs/compute.md), none on a simulated host.
     """
 
     name: HostName
     roles: list[Role] = Field(default=["compute", "network"], min_length=1)
     physical_networks: list[NetworkName] | None = None
+    hypervisor: Literal["bhyve", "libvirt"] = "bhyve"
     zfs: str = Field(default="", pattern=r"^([A-Za-z][A-Za-z0-9_-]{0,31}(/[A-Za-z0-9][A-Za-z0-9_-]{0,31}){1,4})?$")
 
 

@@ -120,6 +120,12 @@ class SimulatedHosts:
 def provider(layout: Layout, cluster: Cluster, platform: str = sys.platform) -> HostProvider:
     """The provider for this system; CloudError where there is none."""
     if platform == "linux":
+        other = [host.name for host in cluster.host if host.hypervisor != "bhyve"]
+        if other:
+            raise CloudError(
+                f"host {other[0]}: a simulated host has no libvirt with a driver for bhyve",
+                remedy='hypervisor = "bhyve", or FreeBSD (docs/compute.md, "Through libvirt")',
+            )
         return SimulatedHosts(layout, cluster)
     if platform.startswith("freebsd"):
         if len(cluster.host) > 1:

@@ -47,7 +47,7 @@ def write_configuration(layout: Layout, secrets: dict[str, str], cluster: Cluste
     for number, member in enumerate(cluster.host, 1):
         host, address = member.name, layout.host_address(number)
         config = etc(f"nova-{host}") / "nova.conf"
-        settings = nova.compute(layout, secrets, host, address, helper_command(config), member.zfs)
+        settings = nova.compute(layout, secrets, host, address, helper_command(config), member)
         write_private(config, render(settings))
         config = etc(f"neutron-{host}") / "neutron.conf"
         cards = cluster.cards(member)

@@ -14,6 +14,7 @@ from beastack.freebsd.host import LocalHost
 from beastack.nova import disks, machines, vifs, volumes, wishes
 from beastack.nova.console_places import ConsolePlaces
 from beastack.nova.image_cache import ImageCache
+from beastack.nova.libvirt.runner import LibvirtRunner
 from beastack.nova.native import NativeRunner
 from beastack.nova.phases import Phases
 from beastack.nova.seam import Guest, Runner
@@ -41,6 +42,8 @@ class Base(virt_driver.ComputeDriver):
         self._images = ImageCache(self._store, self._instances)
 
     def _make_runner(self) -> Runner:
+        if self._options.hypervisor == "libvirt":
+            return LibvirtRunner(self._instances, self._consoles, self._guest_ended)
         return NativeRunner(self._instances, self._consoles, self._guest_ended)
 
     def _guest(self, instance: Any) -> Guest:
@@ -99,6 +102,13 @@ class Base(virt_driver.ComputeDriver):
         self._define(instance, network_info, block_device_info)
         self._start(guest)
 
+    def _end_quietly(self, guest: Guest) -> None:
+        """What fails here must not hide why the guest is ended (nova calls destroy, or stop, again)."""
+        try:
+            guest.stop(0)
+        except Exception:
+            LOG.exception("Guest %s was not ended", guest.uuid)
+
     def _drop_old_taps(self, guest: Guest, network_info: Any) -> None:
         """Taps of ports that were detached while the guest ran, when it could not let go of them."""
         kept = {vifs.tap_name(vif) for vif in network_info or ()}
@@ -130,7 +140,7 @@ class Base(virt_driver.ComputeDriver):
         except Exception:
             with excutils.save_and_reraise_exception():
                 LOG.exception("The guest does not run with its ports wired, and is ended", instance=instance)
-                guest.stop(0)
+                self._end_quietly(guest)
 
     # -- the end
 

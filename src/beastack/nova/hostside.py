@@ -15,7 +15,6 @@ from beastack.freebsd.host import LocalHost
 from beastack.nova import resources
 from beastack.nova.base import Base
 from beastack.nova.health import Health
-from beastack.nova.libvirt import limits
 from nova import exception
 from nova.virt import hardware, imagecache
 
@@ -42,8 +41,6 @@ class HostSide(Base):
         A configuration that contradicts itself ends the service; a hypervisor that cannot be used disables the host,
         with the reason in `service list`, and is looked at again at every update of the resources.
         """
-        if self._options.hypervisor == "libvirt":
-            raise exception.HypervisorUnavailable(limits.NOT_BUILT)
         theirs = self._options.instances_path
         if theirs and Path(theirs) != self._instances:
             raise exception.HypervisorUnavailable(
@@ -118,7 +115,7 @@ class HostSide(Base):
 
     def list_instance_uuids(self) -> list[str]:
         """Guests that are defined here, running or not."""
-        return resources.guest_uuids(self._instances)
+        return sorted({*resources.guest_uuids(self._instances), *self._runner.strays()})
 
     def get_info(self, instance: Any, use_cache: bool = True) -> Any:
         """The power state, or InstanceNotFound."""

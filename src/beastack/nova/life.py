@@ -160,7 +160,12 @@ class Life(Base):
         self, context: Any, instance: Any, network_info: Any, share_info: Any, block_device_info: Any = None
     ) -> None:
         """After a boot of the host the taps are gone and nothing runs."""
-        if not self._guest(instance).runs():
+        try:
+            runs = self._guest(instance).runs()
+        except exception.HypervisorUnavailable as error:
+            LOG.error("Left as it is, since nobody knows whether it runs: %s", error, instance=instance)
+            return
+        if not runs:
             self.power_on(context, instance, network_info, block_device_info)
 
     def pause(self, instance: Any) -> None:

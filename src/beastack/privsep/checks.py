@@ -61,6 +61,11 @@ def tap_name(value: object) -> str:
     return _match(_TAP, value, "tap")
 
 
+def is_tap_name(value: str) -> bool:
+    """Whether it has that form."""
+    return _TAP.fullmatch(value) is not None
+
+
 def bridge_name(value: object) -> str:
     """A bridge of ours: brq and 11 characters of a network's id."""
     return _match(_BRIDGE, value, "bridge")

@@ -15,8 +15,8 @@ OPTIONS = [
         "hypervisor",
         default="bhyve",
         choices=["bhyve", "libvirt"],
-        help="How guests are run: bhyve by supervisors of Beastack's own; libvirt is refused at the start, as only its "
-        "XML and calls are built.",
+        help="How guests are run: bhyve by supervisors of Beastack's own; or by libvirt, the second way "
+        "(docs/compute.md).",
     ),
     cfg.StrOpt(
         "guests_path",

@@ -29,6 +29,8 @@ from beastack.freebsd.process import is_same, kill_and_wait
 MACHINE, STATE, LOCK = "machine.json", "state.json", "lock"
 CONTROL, CONSOLE, SCREEN = "control.sock", "console.sock", "screen.sock"
 CONSOLE_LOG, SUPERVISOR_LOG = "console.log", "supervisor.log"
+# Of who holds the serial line of a guest that libvirt runs.
+LINE, LINE_LOCK = "line.json", "line.lock"
 RUNTIME_FILES = (STATE, CONTROL, CONSOLE, SCREEN)
 
 LIVE_STATES = ("starting", "running", "paused", "rebooting", "stopping")
@@ -131,12 +133,12 @@ def read_regular(path: Path, limit: int, *, owner: int | None = None) -> bytes:
     return data
 
 
-def read_state(folder: Path, *, owner: int | None = None) -> GuestState | None:
+def read_state(folder: Path, *, owner: int | None = None, name: str = STATE) -> GuestState | None:
     """What the supervisor wrote last; None when there is nothing. `owner` for readers that act on its
     pids.
     """
     try:
-        return GuestState.from_json(read_regular(folder / STATE, _MAX_STATE, owner=owner))
+        return GuestState.from_json(read_regular(folder / name, _MAX_STATE, owner=owner))
     except FileNotFoundError:
         return None
 
@@ -154,10 +156,10 @@ def write_whole(path: Path | str, data: bytes, mode: int) -> None:
     Path(new).rename(path)
 
 
-def is_supervised(folder: Path) -> bool:
+def is_supervised(folder: Path, lock: str = LOCK) -> bool:
     """Whether a supervisor of this guest lives: it holds the lock, whatever state.json says."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(folder / lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -178,12 +180,12 @@ def current_state(folder: Path) -> GuestState | None:
     return state
 
 
-def take_lock(folder: Path, seconds: float) -> int | None:
+def take_lock(folder: Path, seconds: float, lock: str = LOCK) -> int | None:
     """Become the one owner of the guest: the descriptor that holds the lock, or None when another has it.
 
     It waits a little, because `is_supervised` holds the lock for a moment, too.
     """
-    descriptor = open_own(folder / LOCK, os.O_RDWR, 0o644)
+    descriptor = open_own(folder / lock, os.O_RDWR, 0o644)
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -211,10 +213,10 @@ def kill_stray(folder: Path) -> bool:
     return True
 
 
-def wait_unsupervised(folder: Path, seconds: float) -> bool:
+def wait_unsupervised(folder: Path, seconds: float, lock: str = LOCK) -> bool:
     """Wait until no supervisor holds the lock; False when one still does."""
     deadline = time.monotonic() + seconds
-    while is_supervised(folder):
+    while is_supervised(folder, lock):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)  # flock(2) has no wait with a limit that is safe in threads

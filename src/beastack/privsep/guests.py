@@ -47,16 +47,16 @@ def _instances() -> Path:
     return Path(configured)
 
 
-def _place(uuid: str) -> Path:
+def place_of(uuid: str) -> Path:
     """Where the guest's folder is or would be: directly below the configured place, never that place itself."""
     if len(checks.uuid(uuid)) != 36:
         _refuse(f"UUID: {uuid!r} is not one in canonical form")
     return _instances() / uuid
 
 
-def _folder(uuid: str) -> Path:
+def folder_of(uuid: str) -> Path:
     """The guest's folder: a real one."""
-    folder = _place(uuid)
+    folder = place_of(uuid)
     try:
         found = folder.lstat()
     except FileNotFoundError:
@@ -121,7 +121,7 @@ def _answer(state: GuestState | None) -> dict[str, object]:
 @entry
 def start_guest(uuid: str) -> dict[str, object]:
     """Start the guest as its machine.json says, unless it runs; wait until it runs or has failed."""
-    folder = _folder(uuid)
+    folder = folder_of(uuid)
     with _STARTS[hash(uuid) % len(_STARTS)]:
         _start(uuid, folder)
     return _follow(folder, "watch")
@@ -153,13 +153,13 @@ def _start(uuid: str, folder: Path) -> None:
 @entry
 def pause_guest(uuid: str) -> dict[str, object]:
     """Stop the guest's processors; what it is in afterwards."""
-    return _ask_once(_folder(uuid), "pause")
+    return _ask_once(folder_of(uuid), "pause")
 
 
 @entry
 def resume_guest(uuid: str) -> dict[str, object]:
     """Let a paused guest run; what it is in afterwards."""
-    return _ask_once(_folder(uuid), "resume")
+    return _ask_once(folder_of(uuid), "resume")
 
 
 def _ask_once(folder: Path, do: str) -> dict[str, object]:
@@ -192,7 +192,7 @@ def _follow(folder: Path, do: str) -> dict[str, object]:
 def stop_guest(uuid: str, graceful_seconds: int) -> dict[str, object]:
     """Press the power button, by force after `graceful_seconds`; wait for the end. Nothing to do is fine."""
     checks.number(graceful_seconds, 0, _MAX_GRACE, "graceful_seconds")
-    return _answer(_stop(uuid, _folder(uuid), graceful_seconds))
+    return _answer(_stop(uuid, folder_of(uuid), graceful_seconds))
 
 
 def _stop(uuid: str, folder: Path, grace: int) -> GuestState | None:
@@ -259,7 +259,7 @@ def mend_guest(uuid: str) -> dict[str, object]:
     """After a crash of the supervisor: leave no bhyve that nobody knows. A guest that is well is left
     alone.
     """
-    folder = _folder(uuid)
+    folder = folder_of(uuid)
     if not guest_files.is_supervised(folder):
         _mend(uuid, folder)
     return _answer(guest_files.current_state(folder))
@@ -268,7 +268,7 @@ def mend_guest(uuid: str) -> dict[str, object]:
 @entry
 def reset_guest(uuid: str) -> dict[str, object]:
     """Press the reset button; wait until the guest runs again (or ended)."""
-    folder = _folder(uuid)
+    folder = folder_of(uuid)
     return _follow(folder, "reset")
 
 
@@ -277,11 +277,11 @@ def forget_guest(uuid: str) -> None:
     """End the guest, however, and remove what its supervisor left, so that its owner can remove the
     folder.
     """
-    folder = _place(uuid)
+    folder = place_of(uuid)
     if not os.path.lexists(folder):
         guest_pins.unpin(guest_conf.register(cfg.CONF).guests_path, uuid)
         return
-    _stop(uuid, _folder(uuid), 0)
+    _stop(uuid, folder_of(uuid), 0)
     for name in guest_files.RUNTIME_FILES:
         (folder / name).unlink(missing_ok=True)
     guest_pins.unpin(guest_conf.register(cfg.CONF).guests_path, uuid)
@@ -290,4 +290,4 @@ def forget_guest(uuid: str) -> None:
 @entry
 def guest_state(uuid: str) -> dict[str, object]:
     """What the supervisor says, corrected when it is gone; empty when the guest was never started."""
-    return _answer(guest_files.current_state(_folder(uuid)))
+    return _answer(guest_files.current_state(folder_of(uuid)))

@@ -9,6 +9,7 @@ from beastack.freebsd.host import LocalHost
 from beastack.freebsd.ifnet_read import Interface, get_interface
 from beastack.privsep import checks, conf
 from beastack.privsep.context import entry
+from beastack.privsep.held_taps import HOLDING
 
 HOST = LocalHost()
 
@@ -67,10 +68,10 @@ def attach_member(bridge: str, interface: str) -> None:
 
 @entry
 def detach_member(bridge: str, interface: str) -> None:
-    """Take a tap… out of a bridge of ours; gone is fine. A network card leaves with its bridge only."""
+    """Take a tap… out of a bridge of ours, or the held; gone is fine. A network card leaves with its bridge only."""
     tap = checks.tap_name(interface)
     try:
-        name = _bridge(bridge).name
+        name = ifnet.require_ours(HOST, bridge).name if bridge == HOLDING else _bridge(bridge).name
     except NoSuchInterface:
         return
     ifnet.detach_member(HOST, name, tap)

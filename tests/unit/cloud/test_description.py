@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from beastack.cloud import description
 from beastack.cloud.errors import CloudError
+from beastack.cloud.host import provider
+from beastack.cloud.layout import Layout
 
 CLOUDS = Path(__file__).resolve().parents[3] / "clouds"
 
@@ -36,6 +38,7 @@ def test_without_a_description_there_is_one_host_as_in_all_in_one() -> None:
         ('name = "two"\nswitch = "openvswitch"\n', 2, "is not built; docs/decisions/0006-openvswitch.md says why"),
         ('name = "two"\n\nswitch = "ovn"\n', 3, "there is no switch 'ovn': if_bridge"),
         ("switch = 4\n", 1, "switch: "),
+        ('[[host]]\nname = "a"\nhypervisor = "xen"\n', 3, "'bhyve' or 'libvirt'"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(text: str, line: int, words: str) -> None:
@@ -83,3 +86,10 @@ def test_whatever_the_file_holds_it_is_a_cluster_or_one_kind_of_error(text: str)
 @given(st.text(), st.lists(st.one_of(st.text(), st.integers(0, 9)), max_size=4))
 def test_the_line_is_always_one_of_the_file(text: str, location: list[str | int]) -> None:
     assert 1 <= description.line_of(text, tuple(location)) <= max(1, len(text.splitlines()))
+
+
+def test_a_simulated_host_has_no_libvirt(tmp_path: Path) -> None:
+    cluster = description.Cluster(host=[description.Host(name="fbsd1", hypervisor="libvirt")])
+    with pytest.raises(CloudError, match="no libvirt with a driver for bhyve"):
+        provider(Layout("x", tmp_path, 7), cluster, "linux")
+    assert provider(Layout("x", tmp_path, 7), cluster, "freebsd15")

@@ -100,12 +100,6 @@ def test_a_new_driver_finds_what_runs_and_watches_it(lab: Lab) -> None:
     assert second.get_info(lab.instance).state == power_state.CRASHED
 
 
-def test_what_is_not_built_of_libvirt_is_said_at_the_start(lab: Lab) -> None:
-    CONF.set_override("hypervisor", "libvirt", "beastack")
-    with pytest.raises(exception.HypervisorUnavailable, match="cannot be run through libvirt yet"):
-        driver_module.BhyveDriver(lab.virtapi).init_host("fbsd1")
-
-
 def test_image_is_made_once_and_cannot_shrink(lab: Lab) -> None:
     lab.spawn()
     lab.driver.destroy(None, lab.instance, lab.network_info)

@@ -131,7 +131,7 @@ BAD: list[object] = ["a\nb", {"a": "b"}, -7, "-F\0", ["--conf-file=/tmp/x", "x\n
 ENTRIES = {
     n.removeprefix("beastack.privsep."): f
     for n, f in context.entries.items()
-    if ".guests." not in n and ".iscsi." not in n
+    if ".guests." not in n and ".iscsi." not in n and ".lines." not in n
 }
 ARGUMENTS = [(n, p) for n, f in sorted(ENTRIES.items()) for p in inspect.signature(f).parameters]
 

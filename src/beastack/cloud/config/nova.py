@@ -1,6 +1,7 @@
 """nova: the control plane's services, and nova-compute on a host."""
 
 from beastack.cloud.config.common import PORTS, Sections, base, client_auth, database, url
+from beastack.cloud.description import Host
 from beastack.cloud.layout import LOCKS, Layout
 from beastack.cloud.platform import programs
 
@@ -56,13 +57,18 @@ def control(layout: Layout, secrets: dict[str, str]) -> Sections:
     return sections
 
 
-def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, helper: str, zfs: str = "") -> Sections:
-    """nova.conf of nova-compute on ``host``; ``helper``: the privileged side's command, ``zfs``: where volumes are."""
+def compute(
+    layout: Layout, secrets: dict[str, str], host: str, address: str, helper: str, member: Host | None = None
+) -> Sections:
+    """nova.conf of nova-compute on ``host``; ``helper``: the privileged side's command, ``member``: what the
+    description says of it.
+    """
     sections = control(layout, secrets)
     # a compute host reaches the database through the conductor only
     for name in ("database", "api_database", "scheduler", "conductor"):
         del sections[name]
     code, variables = programs.firmware()
+    libvirt = member is not None and member.hypervisor == "libvirt"
     state = layout.data("hosts") / host / "nova"
     sections["DEFAULT"] |= {
         "host": host,
@@ -93,9 +99,11 @@ def compute(layout: Layout, secrets: dict[str, str], host: str, address: str, he
         "console_key": key,
         "console_ca": authority,
         "screens_path": str(LOCKS / "screens"),
-        **({"zfs_root": zfs} if zfs else {}),
+        **({"zfs_root": member.zfs} if member and member.zfs else {}),
+        **({"hypervisor": "libvirt"} if libvirt else {}),
         # nova-compute plugs taps and runs guests; wiring and filtering are the agents'
-        "privsep_entries": "guests,volumes,iscsi,interfaces.ensure_tap,interfaces.destroy_interface",
+        "privsep_entries": "guests,volumes,iscsi,interfaces.ensure_tap,interfaces.destroy_interface"
+        + (",held_taps,lines" if libvirt else ""),
     }
     for context in ("beastack_privileged", "nova_sys_admin", "vif_plug_ovs_privileged", "privsep_osbrick"):
         sections[context] = {"helper_command": helper, "thread_pool_size": 4}

@@ -29,6 +29,7 @@ from beastack.neutron.firewall.driver import PfFirewallDriver
 from beastack.neutron.firewall.port import open_port, pairs
 from beastack.neutron.mech_freebsdbridge import ADOPTED, MAPPINGS, TYPES, bridge_name
 from beastack.privsep import guard, pf, uplinks
+from beastack.privsep.held_taps import HOLDING
 
 LOG = logging.getLogger(__name__)
 EXTENSION_DRIVER_TYPE = "freebsdbridge"
@@ -201,7 +202,7 @@ class BridgeManager(base.CommonAgentManagerBase):
             wired = set(self.watch.all_plugged())
             for device in sorted(set(devices) - wired):
                 bridge = bridge_of(self.watch.interfaces, device)
-                if device not in self._details and bridge is not None:
+                if device not in self._details and bridge not in (None, HOLDING):
                     self.alarm(f"{device} is in {bridge}, and the server knows no such port of this host: taken out")
                     self._unplug(device)
 

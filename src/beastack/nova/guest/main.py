@@ -13,6 +13,7 @@ from pathlib import Path
 from beastack.freebsd import bhyve, bhyve_json
 from beastack.freebsd.process import start_mark
 from beastack.nova.guest.bhyve_child import run_tool, say
+from beastack.nova.guest.line import LineHolder
 from beastack.nova.guest.supervisor import Supervisor
 from beastack.privsep import guest_files
 from beastack.privsep.guest_files import GuestFileError, GuestState
@@ -30,11 +31,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--detach", action="store_true", help="go into the background, words to supervisor.log")
     attach = commands.add_parser("attach", help="the serial console; Ctrl-] leaves it")
     attach.add_argument("--linger", type=float, default=1.0, help="quiet seconds after the end of a piped input")
+    line = commands.add_parser("line", help="hold the serial line of a guest that libvirt runs, in the background")
+    line.add_argument("--device", required=True, help="the guest's side of its null-modem pair, /dev/nmdmNA")
     stop = commands.add_parser("stop", help="press the power button, by force after some seconds")
     stop.add_argument("--grace", type=float, default=60.0)
     reset = commands.add_parser("reset", help="press the reset button")
     status = commands.add_parser("status", help="the state as JSON")
-    for each in (run, attach, stop, reset, status):
+    for each in (run, attach, line, stop, reset, status):
         each.add_argument("--dir", type=Path, required=True, help="the guest's folder")
     return parser
 
@@ -127,6 +130,29 @@ def _supervise(machine: bhyve.Machine, owner: int | None, told: int | None) -> i
         return 1
 
 
+def _line(folder: Path, device: str) -> int:
+    here = Path()
+    try:
+        guest_files.enter(folder)
+        lock = guest_files.take_lock(here, 1.0, guest_files.LINE_LOCK)
+        if lock is None:
+            print(f"beastack-guest: {folder}: somebody holds this guest's line", file=sys.stderr)
+            return EXIT_TAKEN
+        owner = here.stat().st_uid
+        told = _detach()
+        holder = LineHolder(device, owner if os.geteuid() == 0 and owner != 0 else None)  # kqueue(2) survives no fork
+        pid = os.getpid()
+        state = GuestState("running", supervisor_pid=pid, supervisor_mark=start_mark(pid) or "", since=time.time())
+        guest_files.write_whole(guest_files.LINE, state.to_json().encode(), 0o644)
+        holder.listen()
+        os.close(told)
+        holder.run()
+    except (bhyve.BadMachine, GuestFileError, OSError) as error:
+        print(f"beastack-guest: {folder}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _talk(folder: Path, request: dict[str, object], seconds: float, until: tuple[str, ...]) -> int:
     try:
         for state in guest_files.ask(folder, request, seconds):
@@ -158,6 +184,8 @@ def main(argv: list[str] | None = None) -> int:
     folder = options.dir.absolute()
     if options.command == "run":
         return _run(folder, options.machine, detach=options.detach)
+    if options.command == "line":
+        return _line(folder, options.device)
     if options.command == "attach":
         from beastack.nova.guest.attach import attach
 

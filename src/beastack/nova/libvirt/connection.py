@@ -103,13 +103,18 @@ class Connection:
 
     def console(self, name: str) -> str:
         """The device of the viewer's side of its serial console. Raises NoSuchDomain, NoPlace."""
-        return places.console(self._xml(name))
+        return places.console(self.xml(name))
 
     def screen(self, name: str) -> tuple[str, int]:
         """Address and port of its VNC screen. Raises NoSuchDomain, NoPlace."""
-        return places.screen(self._xml(name))
+        return places.screen(self.xml(name))
 
-    def _xml(self, name: str) -> str:
+    def active(self, name: str) -> bool:
+        """Whether it runs. Raises NoSuchDomain."""
+        return bool(self._call(self._domain(name).isActive))
+
+    def xml(self, name: str) -> str:
+        """What it is now, as libvirt tells it. Raises NoSuchDomain."""
         return str(self._call(self._domain(name).XMLDesc))
 
     def _domain(self, name: str) -> Any:

@@ -25,6 +25,8 @@ from beastack.freebsd.bhyve_parts import CD_SLOT
 from beastack.nova.libvirt import limits
 
 NAMESPACE = "http://libvirt.org/schemas/domain/bhyve/1.0"
+# Our mark: an element of ours in <metadata>, which libvirt keeps and does not read (docs/formatdomain.rst).
+MARK = "urn:beastack:guest:1"
 _RANDOM_SLOT, _FIRST_NIC_SLOT, _LAST_NIC_SLOT, _SCREEN_SLOT, _TABLET_SLOT, _LPC_SLOT = 2, 14, 28, 29, 30, 31
 
 
@@ -38,9 +40,11 @@ def render(machine: Machine, bridges: Mapping[str, str], version: int) -> str:
     if refused:
         raise BadMachine(f"libvirt's bhyve driver cannot give {'; '.join(refused)}")
     ET.register_namespace("bhyve", NAMESPACE)
+    ET.register_namespace("beastack", MARK)
     root = ET.Element("domain", type="bhyve")
     _text(root, "name", machine.name)
     _text(root, "uuid", machine.uuid)
+    ET.SubElement(ET.SubElement(root, "metadata"), f"{{{MARK}}}guest", uuid=machine.uuid)
     _text(root, "memory", str(machine.memory_mib), unit="MiB")
     if machine.wired:
         ET.SubElement(ET.SubElement(root, "memoryBacking"), "locked")
@@ -68,6 +72,16 @@ def render(machine: Machine, bridges: Mapping[str, str], version: int) -> str:
     _arguments(root, machine)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def is_ours(xml: str, uuid: str) -> bool:
+    """Whether libvirt's XML is that of the guest ``uuid`` of ours."""
+    try:
+        root = ET.fromstring(xml)  # noqa: S314 libvirt's daemon is root's own, and wrote it
+    except ET.ParseError:
+        return False
+    marks = [each.get("uuid") for each in root.iterfind(f"./metadata/{{{MARK}}}guest")]
+    return marks == [uuid] and root.findtext("./uuid") == uuid and root.findtext("./name") == uuid
 
 
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:

@@ -11,6 +11,12 @@ from beastack.freebsd.bhyve import DiskKind, FrameBuffer, Machine, SocketFrameBu
 
 FIRST_SCREEN_PORT = 5900
 
+
+def words(version: int) -> str:
+    """A version as people write it: 11004000 is 11.4.0."""
+    return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
+
+
 # A part of a machine -> why it cannot be.
 NEVER: Mapping[str, str] = {
     "a screen on a unix socket": "its graphics listen on TCP only",
@@ -30,10 +36,29 @@ SINCE: Mapping[str, int] = {
     "pinned processors": 12_001_000,
     "a further console": 12_001_000,
 }
-NOT_BUILT = (
-    "[beastack] hypervisor = libvirt: nova's servers cannot be run through libvirt yet. Built are the domain's XML and "
-    "the calls (beastack.nova.libvirt), not disks, ports and consoles around them; set hypervisor = bhyve"
+# Every machine of the driver has UEFI variables and virtio-rnd.
+OLDEST = SINCE["UEFI variables"]
+# Methods of nova's driver -> why not through libvirt, beside what the native path refuses, too.
+CANNOT: Mapping[str, str] = {
+    "pause": "libvirt's bhyve driver has no domainSuspend",
+    "unpause": "libvirt's bhyve driver has no domainResume",
+    "get_vnc_console": "a screen would be on a TCP port of 127.0.0.1, open to every account of the host: its password "
+    "would stand on bhyve's command line",
+}
+CANNOT_HOLD = (
+    "libvirt's bhyve driver cannot hold a running guest still, and only then are disks in plain files read as they are "
+    "at one moment: stop the server first, or keep disks in ZFS volumes ([beastack] zfs_root)"
 )
+# Features (beastack.nova.features) -> what is less than on the native path.
+LESS: Mapping[str, str] = {
+    "create, delete": "no NVMe disks, no limits by rctl(8), the config drive as a CD only",
+    "soft and hard reboot": "hard is an end and a start, no reset",
+    "guest powers off or reboots by itself": "seen within 2 s: the driver sends no event",
+    "snapshot to an image": "of a running server from ZFS volumes only",
+    "serial console": "on nmdm(4) in every release",
+    "UEFI with a guest's own variables": f"from libvirt {words(SINCE['UEFI variables'])} on",
+    "pinned processors (hw:cpu_policy)": f"from libvirt {words(SINCE['pinned processors'])} on",
+}
 # What nova's users ask for -> which call libvirt's bhyve driver does not have.
 NO_CALL: Mapping[str, str] = {
     "pause, unpause": "no domainSuspend, no domainResume",
@@ -45,7 +70,6 @@ NO_CALL: Mapping[str, str] = {
 LEFT_OUT: Mapping[str, str] = {
     "mtu= of a card": "the guest learns it by DHCP",
     "bootindex=": "the firmware chooses the disk; older drivers have no word for it",
-    "the console's log": "nobody reads nmdm(4) but a viewer; libvirt keeps none",
 }
 
 
@@ -70,11 +94,6 @@ def _uses(machine: Machine) -> Iterator[_Use]:
     yield _Use("a further console", bool(machine.more_consoles))
     yield _Use("a passed through device", bool(machine.passthrough))
     yield _Use("pinned processors", bool(machine.pins))
-
-
-def words(version: int) -> str:
-    """A version as people write it: 11004000 is 11.4.0."""
-    return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
 
 
 def refused(machine: Machine, version: int) -> list[str]:

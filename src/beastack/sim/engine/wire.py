@@ -92,7 +92,7 @@ class Wire:
     # --- the way of a frame ----------------------------------------------------------------------------------------
 
     def from_stack(self, interface: Interface, frame: bytes, header: bytes = NO_OFFLOAD) -> None:
-        if len(frame) < 14 or not interface.up:
+        if len(frame) < 14 or not interface.up or interface.monitor:
             self.dropped += 1
             return
         if interface.vnet.pf is not None or frame[12:14] == b"\x08\x00":
@@ -129,7 +129,7 @@ class Wire:
 
     def arrive(self, interface: Interface, frame: bytes, header: bytes) -> None:
         """A frame came from the wire (or the guest) of this interface."""
-        if len(frame) < 14 or not interface.up or self._hops >= MAX_HOPS:
+        if len(frame) < 14 or not interface.up or interface.monitor or self._hops >= MAX_HOPS:
             self.dropped += 1
             return
         self._hops += 1
@@ -216,6 +216,9 @@ class Wire:
         now = time.monotonic()
         member = bridge.member(interface)
         if member is None:
+            return
+        if bridge.interface.monitor:  # seen by bpf(4), and no further (if_bridge.c, bridge_input: IFF_MONITOR)
+            self.dropped += 1
             return
         destination = frame[:6]
         tag = 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 UP, BROADCAST, LOOPBACK, POINTOPOINT, RUNNING = 0x1, 0x2, 0x8, 0x10, 0x40
 NOARP, PROMISC, ALLMULTI, SIMPLEX, MULTICAST = 0x80, 0x100, 0x200, 0x800, 0x8000
-PPROMISC, LOWER_UP = 0x20000, 0x1000000
+PPROMISC, MONITOR, LOWER_UP = 0x20000, 0x40000, 0x1000000
 
 ND6_PERFORMNUD, ND6_IFDISABLED, ND6_AUTO_LINKLOCAL, ND6_NO_DAD = 0x1, 0x8, 0x20, 0x100
 
@@ -114,6 +114,7 @@ class Interface:
     inet6: list[Inet6] = field(default_factory=list)
     nd6: int = 0
     promiscuous: bool = False
+    monitor: bool = False
     peer: "Interface | None" = None
     member_of: "Bridge | None" = None
     bridge: "Bridge | None" = None
@@ -188,6 +189,8 @@ class Interface:
             flags |= PROMISC
         if self.promiscuous:
             flags |= PPROMISC
+        if self.monitor:
+            flags |= MONITOR
         return flags
 
     @property

@@ -112,3 +112,15 @@ def test_consoles_each_side_has_its_own_key_and_the_proxy_is_who_is_let_in() -> 
     assert control.get("vnc", "auth_schemes") == "vencrypt"
     ports = range(*(int(end) for end in host.get("beastack", "console_ports").split("-")))
     assert int(host.get("beastack", "console_port")) not in ports
+
+
+def test_a_host_through_libvirt_may_call_two_modules_more() -> None:
+    def told(host: Host | None) -> RawConfigParser:
+        return parsed(nova.compute(LAYOUT, SECRETS, "fbsd1", "100.64.7.11", "helper", host))
+
+    plain, other = told(Host(name="fbsd1")), told(Host(name="fbsd1", hypervisor="libvirt", zfs="tank/b"))
+    assert not plain.has_option("beastack", "hypervisor")
+    assert other.get("beastack", "hypervisor") == "libvirt"
+    assert other.get("beastack", "zfs_root") == "tank/b"
+    added = other.get("beastack", "privsep_entries").removeprefix(plain.get("beastack", "privsep_entries"))
+    assert added == ",held_taps,lines"

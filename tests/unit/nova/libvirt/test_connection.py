@@ -1,6 +1,5 @@
 """The calls, against libvirt's own library and its driver `test:///default`: a domain there is one of type `test`."""
 
-import xml.etree.ElementTree as ET
 from types import ModuleType
 
 import pytest
@@ -10,17 +9,8 @@ from beastack.nova.libvirt import domain
 from beastack.nova.libvirt.connection import POWER, Connection, LibvirtRefused, NoSuchDomain
 from beastack.nova.libvirt.places import NoPlace
 
+from .lab import for_the_test_driver
 from .machines import BRIDGES, FULL, NEWEST, SMALL, UUID
-
-
-def for_the_test_driver(xml: str) -> str:
-    """The same domain under the driver at hand."""
-    root = ET.fromstring(xml)  # noqa: S314 our own
-    root.set("type", "test")
-    for extra in [each for each in root if "commandline" in each.tag]:
-        root.remove(extra)  # a namespace of the bhyve driver alone
-    return ET.tostring(root, encoding="unicode")
-
 
 FULL_XML = for_the_test_driver(domain.render(FULL, BRIDGES, NEWEST))
 SMALL_XML = for_the_test_driver(domain.render(SMALL, BRIDGES, NEWEST))

@@ -56,6 +56,14 @@ def _flag_down(context: Context, _values: list[str]) -> None:
     context.interface.administratively_up = False
 
 
+def _flag_monitor(context: Context, _values: list[str]) -> None:
+    context.interface.monitor = True
+
+
+def _no_monitor(context: Context, _values: list[str]) -> None:
+    context.interface.monitor = False
+
+
 def _name(context: Context, values: list[str]) -> None:
     name = values[0]
     if name == context.interface.name:
@@ -199,6 +207,8 @@ def reclaim(state: State, vnet: Vnet, name: str, jail_name: str) -> None:
 PARAMETERS: dict[str, tuple[int, Handler]] = {
     "up": (0, _flag_up),
     "down": (0, _flag_down),
+    "monitor": (0, _flag_monitor),
+    "-monitor": (0, _no_monitor),
     "name": (1, _name),
     "description": (1, _description),
     "descr": (1, _description),

@@ -19,6 +19,7 @@ _FLAGS = {
     0x800: "SIMPLEX",
     0x8000: "MULTICAST",
     0x20000: "PPROMISC",
+    0x40000: "MONITOR",
     0x1000000: "LOWER_UP",
 }
 _OPTIONS = {
