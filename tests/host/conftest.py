@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from beastack.freebsd import pf, pf_host, release
-from beastack.freebsd.errors import CommandFailed, HostError, ProgramMissing
+from beastack.freebsd.errors import CommandFailed, HostError
 from beastack.freebsd.host import Host
 from beastack.freebsd.ifnet_read import list_interfaces
 from beastack.freebsd.jail import list_jails
@@ -17,8 +17,6 @@ from .restore import restore
 from .targets import Target, open_target
 
 NOT_SIMULATED = "not simulated"
-# programs that the simulation does not have at all
-ABSENT = ("devfs",)
 REMARKS = pytest.StashKey[list[str]]()
 
 
@@ -118,8 +116,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     try:
         return (yield)
     except HostError as e:
-        known = isinstance(e, CommandFailed) and NOT_SIMULATED in str(e)
-        if known or (isinstance(e, ProgramMissing) and e.program in ABSENT):
+        if isinstance(e, CommandFailed) and NOT_SIMULATED in str(e):
             target = pyfuncitem.funcargs.get("target") or pyfuncitem._request.getfixturevalue("target")
             if target.simulated:
                 pytest.skip(str(e))

@@ -18,7 +18,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START_LIMIT = 60.0
 _MISSING = 127
 # loader.conf(5) of the simulated host
-TUNABLES = ("kern.racct.enable=1",)
+TUNABLES = ("kern.racct.enable=1", "pptdevs=2/0/0")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from beastack.freebsd.errors import HostError, UnexpectedOutput
 from beastack.freebsd.host import Host
 
+# A driver's name may have digits, too: mlx5_core0, t5nex0.
 _LINE = re.compile(
-    r"([a-z_]+)(\d+)@pci(\d+):(\d+):(\d+):(\d+):\s+class=0x([0-9a-f]{6}) rev=0x[0-9a-f]{2} hdr=0x[0-9a-f]{2}"
+    r"([A-Za-z][A-Za-z0-9_]*?)(\d+)@pci(\d+):(\d+):(\d+):(\d+):\s+"
+    r"class=0x([0-9a-f]{6}) rev=0x[0-9a-f]{2} hdr=0x[0-9a-f]{2}"
     r" vendor=0x([0-9a-f]{4}) device=0x([0-9a-f]{4}) subvendor=0x[0-9a-f]{4} subdevice=0x[0-9a-f]{4}"
 )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from beastack.sim.bhyve import vmm
 from beastack.sim.bhyve.config import Config, Tree
 from beastack.sim.bhyve.errors import ERROR, USAGE, Ended, device_failed, not_simulated
 
@@ -61,6 +62,7 @@ class Cables:
     taps: dict[str, tuple[str, str]] = field(default_factory=dict)  # device name -> guest path, engine path
     coms: dict[str, int] = field(default_factory=dict)  # com1 -> descriptor
     qmp: int = -1
+    passed: dict[str, str] = field(default_factory=dict)  # device name -> QEMU's device of the same kind
 
 
 def memory_bytes(text: str) -> int:
@@ -273,6 +275,9 @@ class _Arguments:
             raise not_simulated(f"a frame buffer on a port below 5900 ({where})")
         self.line += ["-vnc", f"{address or '127.0.0.1'}:{int(port) - 5900}{suffix}"]
 
+    def passed_through(self, device: Device) -> None:
+        self.line += ["-device", f"{self._cables.passed[device.name]},{self._place(device)}"]
+
     def usb(self, device: Device) -> None:
         self.line += ["-device", f"qemu-xhci,id=usb{device.name},{self._place(device)}"]
         for _, slot in device.children("slot"):
@@ -310,13 +315,14 @@ _ADDERS = {
     "virtio-console": _Arguments.console,
     "fbuf": _Arguments.screen,
     "xhci": _Arguments.usb,
+    "passthru": _Arguments.passed_through,
 }
 
 
 def check_simulated(config: Config) -> None:
     """Refuse what only the real one can do, before anything is opened."""
     for device in devices(config):
-        if device.emulation not in _ADDERS:
+        if device.emulation not in _ADDERS or (device.emulation == "passthru" and not vmm.has_engine()):
             raise not_simulated(f"pci slot 0:{device.slot}:{device.function}: {device.emulation}")
     for node in ("tpm", "gdb"):
         if config.node(node) is not None:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 
-from beastack.sim.bhyve import accel, consoles, load, machine, process, tap, vmm
+from beastack.sim.bhyve import accel, consoles, load, machine, ppt, process, tap, vmm
 from beastack.sim.bhyve.config import Config
 from beastack.sim.bhyve.errors import ERROR, Ended, device_failed
 from beastack.sim.bhyve.qmp import Qmp
@@ -106,6 +106,8 @@ class Guest:
                     raise device_failed("", "Invalid argument")
                 machine.mac_address(device, self._config.get("name") or "")
                 cables.taps[device.name] = tap.open_tap(backend)
+            elif device.emulation == "passthru":
+                cables.passed[device.name] = ppt.assign(self._config, device)
             elif device.emulation == "lpc":
                 self._open_consoles(cables)
         return cables

@@ -13,6 +13,8 @@ import sys
 
 def _input(program: str, argv: list[str]) -> tuple[str | None, dict[str, str]]:
     """Standard input and named files, for the programs that read them (`-f FILE`, also in a cluster: `-nf FILE`)."""
+    if program == "devfs" and argv[-1:] == ["-"]:
+        return sys.stdin.read(), {}
     if program not in ("pfctl", "ngctl"):
         return None, {}
     for position, argument in enumerate(argv):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from beastack.sim.engine.devices import prepare_mounts
 from beastack.sim.engine.jails import reap
+from beastack.sim.engine.pci import Pci
 from beastack.sim.engine.server import listen, serve
 from beastack.sim.engine.state import State
 from beastack.sim.engine.vnet import Route
@@ -27,6 +28,7 @@ def _configure(state: State, config: dict[str, object]) -> None:
     """What loader.conf(5) says, and the interfaces that the machine was built with."""
     tunables = config["tunables"]
     assert isinstance(tunables, dict)  # noqa: S101 - written by host/start.py
+    state.pci = Pci(str(tunables.pop("pptdevs", "")).split())
     state.sysctls.values.update(tunables)
     nics = config["nics"]
     assert isinstance(nics, list)  # noqa: S101 - written by host/start.py

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from beastack.sim.engine.captures import Captures
+from beastack.sim.engine.devfs import Devfs
 from beastack.sim.engine.filters import Filters
 from beastack.sim.engine.jails import Jail
+from beastack.sim.engine.pci import Pci
 from beastack.sim.engine.racct import Racct
 from beastack.sim.engine.stack import Stacks
 from beastack.sim.engine.sysctls import Sysctls
@@ -69,6 +71,8 @@ class State:
         )
         self.hostname = name
         self.racct = Racct()
+        self.devfs = Devfs()
+        self.pci = Pci()
         self.filters = Filters(self.sysctls)
         self.wire = Wire(self.filters, unwatch)
         self.stacks = Stacks(lambda interface, fd: watch(fd, lambda: self.wire.read_stack(interface, fd)), unwatch)

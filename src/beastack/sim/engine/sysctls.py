@@ -103,8 +103,11 @@ _COMPUTED: dict[str, Callable[[], str]] = {
 }
 
 
-# What loader.conf(5) may set: read-only afterwards
-TUNABLES = {"kern.racct.enable": ("0", "1")}
+# What loader.conf(5) may set, as patterns: read-only afterwards
+TUNABLES = {
+    "kern.racct.enable": r"[01]",
+    "pptdevs": r"\d{1,3}/\d{1,2}/[0-7]( \d{1,3}/\d{1,2}/[0-7])*",  # kenv(1) only
+}
 
 
 @dataclass

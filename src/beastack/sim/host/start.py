@@ -56,7 +56,7 @@ def parse_tunables(words: list[str]) -> dict[str, str]:
     """``NAME=VALUE`` as in loader.conf(5); StartFailed for what has no meaning here."""
     found = {name: value for name, _, value in (word.partition("=") for word in words)}
     for name, value in found.items():
-        if value not in TUNABLES.get(name, ()):
+        if name not in TUNABLES or not re.fullmatch(TUNABLES[name], value):
             raise StartFailed(f"--tunable {name}={value}: known are {TUNABLES}")
     return found
 

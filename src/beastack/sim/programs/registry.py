@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from beastack.sim.programs import (
     arp,
+    devfs,
     drvspec,
     filters,
     ifconfig,
@@ -12,6 +13,7 @@ from beastack.sim.programs import (
     kld,
     netstat,
     openvswitch,
+    pci,
     processes,
     rctl,
     route,
@@ -48,11 +50,15 @@ PROGRAMS: dict[str, Program] = {
     "nc": wrapped.become,
     "jot": wrapped.jot,
     "rctl": rctl.run,
+    "pciconf": pci.pciconf,
+    "devfs": devfs.run,
+    "mount": devfs.mount,
     "pfctl": filters.pfctl,
     "ngctl": filters.ngctl,
     "ovs-vswitchd": openvswitch.vswitchd,
     "@ping": taps.hello,
     "@tap-open": taps.tap_open,
+    "@ppt-assign": pci.assign,
 }
 
 # Programs that run wholly on the caller's side: the script in client/
