@@ -37,6 +37,7 @@ LIVE_STATES = ("starting", "running", "paused", "rebooting", "stopping")
 END_STATES = ("stopped", "crashed", "failed")
 _MAX_SOCKET_PATH = 100  # sun_path holds 104 bytes on FreeBSD
 _MAX_STATE = 64 * 1024
+_REPLACED = 16
 
 
 class GuestFileError(Exception):
@@ -113,24 +114,28 @@ def enter(folder: Path) -> None:
 
 def read_regular(path: Path, limit: int, *, owner: int | None = None) -> bytes:
     """Read a regular file that is no symlink, has one name, is not larger than `limit` (and belongs to
-    `owner`).
+    `owner`). One that is replaced by another (`write_whole`) while it is opened is opened again.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK):  # EMLINK is FreeBSD's answer, open(2)
-            raise GuestFileError(f"{path}: a symbolic link") from error
-        raise
-    with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise GuestFileError(f"{path}: not a regular file with one name")
-        if owner is not None and found.st_uid != owner:
-            raise GuestFileError(f"{path}: belongs to uid {found.st_uid}, not {owner}")
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise GuestFileError(f"{path}: larger than {limit} bytes")
-    return data
+    for _ in range(_REPLACED):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EMLINK):  # EMLINK is FreeBSD's answer, open(2)
+                raise GuestFileError(f"{path}: a symbolic link") from error
+            raise
+        with open(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
+                continue
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                raise GuestFileError(f"{path}: not a regular file with one name")
+            if owner is not None and found.st_uid != owner:
+                raise GuestFileError(f"{path}: belongs to uid {found.st_uid}, not {owner}")
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise GuestFileError(f"{path}: larger than {limit} bytes")
+        return data
+    raise GuestFileError(f"{path}: replaced again and again while it was read")
 
 
 def read_state(folder: Path, *, owner: int | None = None, name: str = STATE) -> GuestState | None:
