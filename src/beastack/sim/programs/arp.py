@@ -143,6 +143,8 @@ def _set(vnet: Vnet, words: list[str]) -> Reply:
 def ndp(request: Request) -> Reply:
     letters = "".join(word.lstrip("-") for word in request.argv if word.startswith("-"))
     plain = [word for word in request.argv if not word.startswith("-")]
+    if letters in ("s", "d") and plain:
+        return _change_ndp(request.vnet, letters, plain)
     if set(letters) - set("anc") or plain:
         raise not_simulated("ndp", " ".join(request.argv))
     vnet, names = request.vnet, _by_index(request.vnet)
@@ -164,6 +166,34 @@ def ndp(request: Request) -> Reply:
             continue
         scope = f"%{found.name}" if entry.address.is_link_local else ""
         mac = mac_text(entry.mac) if entry.mac else "(incomplete)"
+        if entry.permanent:
+            out += f"{f'{entry.address}{scope}':<36} {mac:<17} {found.name:>6} permanent R \n"
+            continue
         left = f"{max(0, int(ND_LIFETIME - entry.age))}s"
         out += f"{f'{entry.address}{scope}':<36} {mac:<17} {found.name:>6} {left:<9} {'S' if entry.mac else 'I'}  \n"
     return Reply(out)
+
+
+def _change_ndp(vnet: Vnet, letter: str, words: list[str]) -> Reply:
+    """`ndp -s ADDRESS MAC` and `ndp -d ADDRESS` (usr.sbin/ndp/ndp_netlink.c)."""
+    try:
+        address = ipaddress.IPv6Address(words[0])
+    except ValueError as error:
+        raise Failed(f"ndp: {words[0]}: Name does not resolve") from error
+    if len(words) != (2 if letter == "s" else 1) or address.is_link_local:
+        raise not_simulated("ndp", f"-{letter} {' '.join(words)}")
+    interface = vnet.connected(address)
+    if interface is None or interface.stack is None:
+        # both say so, and neither fails
+        return Reply("", f"ndp: delete: cannot locate {words[0]}\n")
+    if letter == "s":
+        mac = parse_mac(words[1])
+        if mac is None:
+            raise Failed("ndp: invalid link-layer address")
+        vnet.netlink.neighbour_add(interface.stack.index, address, mac)
+        return Reply()
+    try:
+        vnet.netlink.neighbour_remove(interface.stack.index, address)
+    except OSError as error:
+        raise Failed(f"ndp: delete {words[0]}: {error.strerror}") from error
+    return Reply(f"{words[0]} ({address}) deleted\n")
