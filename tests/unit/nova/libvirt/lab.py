@@ -130,13 +130,20 @@ class OnTestDriver(Connection):
 CALLS = ("define", "create", "shutdown", "destroy", "undefine", "state", "names", "xml", "active", "version")
 
 
+class Killed(BaseException):
+    """nova-compute's end: nothing of it runs any more, no cleaning up either."""
+
+
 class LibvirtLab(Lab):
-    """As Lab, with libvirt under the driver. ``cut`` is the number of the call at which the daemon goes away."""
+    """As Lab, with libvirt under the driver. ``cut`` is the number of the call at which the daemon goes away, ``kill``
+    that of the step at which nova-compute does.
+    """
 
     def __init__(self, base_folder: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
         self.module = module
         self.version, self.deaf, self.presses = NEWEST, False, 0
         self.dead, self.calls, self.cut = False, 0, 0
+        self.steps, self.kill = 0, 0
         self.lines: set[str] = set()
         made = functools.partial(LibvirtRunner, connect=lambda: OnTestDriver(self), look_seconds=3600.0)
         monkeypatch.setattr(base, "LibvirtRunner", made)
@@ -147,9 +154,9 @@ class LibvirtLab(Lab):
         CONF.set_override("hypervisor", "libvirt", "beastack")
         self.host_taps = Taps(self.host.base / "taps")
         for name in ("ensure_holding_bridge", "list_held_taps", "adopt_tap", "drop_held_tap"):
-            monkeypatch.setattr(held_taps, name, getattr(self.host_taps, name))
-        monkeypatch.setattr(lines, "start_line", self.lines.add)
-        monkeypatch.setattr(lines, "stop_line", self.lines.discard)
+            monkeypatch.setattr(held_taps, name, self._stepped(getattr(self.host_taps, name)))
+        monkeypatch.setattr(lines, "start_line", self._stepped(self.lines.add))
+        monkeypatch.setattr(lines, "stop_line", self._stepped(self.lines.discard))
         self.anew()
 
     def anew(self) -> None:
@@ -163,8 +170,24 @@ class LibvirtLab(Lab):
         assert isinstance(found, LibvirtRunner)
         return found
 
+    def _stepped(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*words: Any) -> Any:
+            self.step()
+            answer = function(*words)
+            self.step()
+            return answer
+
+        return call
+
+    def step(self) -> None:
+        """Before and after each call of the host or of libvirt."""
+        self.steps += 1
+        if self.steps == self.kill:
+            raise Killed
+
     def call(self, _name: str) -> None:
         """A call reaches the daemon, or its answer comes, or neither."""
+        self.step()
         self.calls += 1
         if self.dead or self.calls == self.cut:
             self.dead = True
@@ -187,7 +210,7 @@ class LibvirtLab(Lab):
         self.host_taps.made(domain.XMLDesc())
 
     def close(self) -> None:
-        self.dead, self.cut = False, 0
+        self.dead, self.cut, self.kill = False, 0, 0
         self.runner.close()
         for name in self.domains():
             domain = self.keeper.lookupByName(name)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,7 @@ from nova.compute import power_state
 from beastack.freebsd import bhyve
 from beastack.nova import snapshots
 from beastack.nova.libvirt import domain, limits
+from beastack.nova.seam import Unusable
 from beastack.nova.stores.base import ROOT
 from beastack.privsep import guest_files, held_taps
 from nova import exception
@@ -21,7 +22,7 @@ from ..fakes import UUID
 from ..lab import CONF, NODE, PORT, Lab
 from ..test_life import image
 from ..test_moving import AWAY, HERE, LOCAL, THERE, flavor
-from .lab import LibvirtLab
+from .lab import Killed, LibvirtLab
 
 TAP = "tap0f1e2d3c-11"
 
@@ -335,7 +336,7 @@ def test_a_daemon_that_is_gone(lab: LibvirtLab) -> None:
     lab.dead = True
     assert lab.state() == power_state.NOSTATE
     assert lab.driver.list_instances() == [UUID]
-    with pytest.raises(limits_error()):
+    with pytest.raises(Unusable):
         lab.runner.look()
     lab.driver.resume_state_on_host_boot(None, lab.instance, lab.network_info, None)
     with pytest.raises(exception.InstancePowerOffFailure, match="libvirt"):
@@ -358,16 +359,9 @@ def test_a_daemon_that_is_gone(lab: LibvirtLab) -> None:
     nothing_is_left(lab)
 
 
-def limits_error() -> type[Exception]:
-    from beastack.nova.seam import Unusable
-
-    return Unusable
-
-
 def test_a_daemon_that_was_restarted_is_asked_once_more(lab: LibvirtLab) -> None:
     lab.spawn()
-    for connection in (lab.runner._link._connection,):
-        connection._dead = True  # type: ignore[union-attr]
+    lab.runner._link._connection._dead = True  # type: ignore[union-attr]
     assert lab.state() == power_state.RUNNING
 
 
@@ -382,54 +376,82 @@ def test_a_guest_of_the_native_path_is_not_run_twice(lab: LibvirtLab) -> None:
     assert lab.domains() == []
 
 
-# -- the connection dies at each call, before it reaches the daemon and before its answer comes
+# -- the connection dies at each call, before it reaches the daemon and before its answer comes; or nova-compute itself
 
 
-def spawn_through(lab: LibvirtLab, cut: int) -> bool:
-    """Whether all of it went through."""
-    lab.calls, lab.cut = 0, cut
+def breaks_at(lab: LibvirtLab, how: str, step: int, work: Callable[[], None]) -> bool:
+    """Whether it broke before the work was done."""
+    lab.calls, lab.steps, lab.cut, lab.kill = 0, 0, 0, 0
+    setattr(lab, how, step)
     try:
-        lab.spawn()
-    except exception.NovaException:
-        return False
-    return lab.calls < cut
+        work()
+    except (exception.NovaException, Killed):
+        return True
+    return (lab.calls if how == "cut" else lab.steps) >= step
 
 
 def next_start(lab: LibvirtLab) -> None:
-    lab.dead, lab.cut = False, 0
+    lab.dead, lab.cut, lab.kill = False, 0, 0
     lab.runner.close()
     lab.anew()
     lab.driver.init_host("fbsd1")
     lab.driver._health.tell(None)  # type: ignore[union-attr]
 
 
-def test_a_connection_that_dies_amid_a_spawn(lab: LibvirtLab) -> None:
-    done, cut = False, 1
-    while not done:
-        done = spawn_through(lab, cut)
-        running = [name for name in lab.domains() if lab.keeper.lookupByName(name).isActive()]
+def known_and_wired(lab: LibvirtLab, step: int) -> None:
+    """What runs is known, its line is held, and its tap is marked."""
+    for name in lab.domains():
+        if lab.keeper.lookupByName(name).isActive():
+            assert lab.driver.list_instances() == [name], f"step {step}"
+            assert lab.state() == power_state.RUNNING, f"step {step}"
+            assert lab.lines == {name}, f"step {step}"
+            assert lab.host_taps.mark(TAP), f"step {step}"
+
+
+@pytest.mark.parametrize(("how", "least"), [("cut", 9), ("kill", 17)])
+def test_a_spawn_that_breaks_off_at_every_step(lab: LibvirtLab, how: str, least: int) -> None:
+    step, broken = 0, True
+    while broken:
+        step += 1
+        broken = breaks_at(lab, how, step, lab.spawn)
         next_start(lab)
-        if running:  # what runs is known, and its tap is marked and nothing else's
-            assert lab.driver.list_instances() == [UUID], f"call {cut}"
-            assert lab.state() == power_state.RUNNING, f"call {cut}"
+        known_and_wired(lab, step)
         destroy(lab)  # nova does so after a spawn that has failed
         nothing_is_left(lab)
-        cut += 1
-    assert cut > 10
+    assert step > least
 
 
-def test_a_connection_that_dies_amid_a_delete(lab: LibvirtLab) -> None:
-    done, cut = False, 1
-    while not done:
+@pytest.mark.parametrize(("how", "least"), [("cut", 6), ("kill", 12)])
+def test_a_delete_that_breaks_off_at_every_step(lab: LibvirtLab, how: str, least: int) -> None:
+    step, broken = 0, True
+    while broken:
+        step += 1
         lab.spawn()
-        lab.calls, lab.cut = 0, cut
-        try:
-            destroy(lab)
-            done = lab.calls < cut
-        except exception.InstancePowerOffFailure:
-            assert (lab.folder / "root.raw").exists(), f"call {cut}"
+        broken = breaks_at(lab, how, step, lambda: destroy(lab))
+        if how == "cut" and broken:
+            assert (lab.folder / "root.raw").exists(), f"step {step}: a guest that may run lost its disk"
         next_start(lab)
         destroy(lab)
         nothing_is_left(lab)
-        cut += 1
-    assert cut > 5
+    assert step > least
+
+
+def test_a_stop_and_a_start_that_break_off_at_every_step(lab: LibvirtLab) -> None:
+    def work() -> None:
+        lab.driver.power_off(lab.instance)
+        lab.driver.power_on(None, lab.instance, lab.network_info)
+
+    step, broken = 0, True
+    lab.spawn()
+    while broken:
+        step += 1
+        broken = breaks_at(lab, "kill", step, work)
+        next_start(lab)
+        known_and_wired(lab, step)
+        assert (lab.folder / "root.raw").exists()
+        lab.driver.power_on(None, lab.instance, lab.network_info)  # what nova, or a person, asks again
+        known_and_wired(lab, step)
+        assert lab.state() == power_state.RUNNING
+    assert step > 24
+    destroy(lab)
+    nothing_is_left(lab)
