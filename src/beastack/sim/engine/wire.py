@@ -105,8 +105,11 @@ class Wire:
         self._output(interface, frame, header)
 
     def from_bpf(self, interface: Interface, frame: bytes, header: bytes = NO_OFFLOAD) -> None:
-        """bpf(4) hands what is written to it to the interface's output, past IP and its filters."""
-        if len(frame) < 14 or not interface.up:
+        """bpf(4) hands what is written to it to the interface's output, past IP and its filters.
+
+        bpf_movein() counts all behind the Ethernet header against the MTU, a tag of a VLAN too.
+        """
+        if not 0 <= len(frame) - 14 <= interface.mtu or not interface.up:
             self.dropped += 1
             return
         self._output(interface, frame, header)
