@@ -7,8 +7,9 @@ For each server it writes one line in the form of our own driver's, and one with
     Spawned: image 0.00 s, disk 0.10 s, network 1.20 s, start 0.80 s
     Moments: launch 1764000000.10, launched 1764000000.70, running 1764000001.90
 
-``image``: fetched and converted; ``disk``: the rest of the driver's ``_create_image``; ``network``: os-vif's plugging
-and the wait for neutron's event; ``start``: the domain is defined, QEMU started (paused) and, after the wait, resumed.
+``image``: fetched and converted; ``disk``: the rest of the driver's ``_create_image``; ``network``: the wait for the
+port that nova asks neutron for meanwhile, os-vif's plugging, and the wait for neutron's event; ``start``: the domain is
+defined, QEMU started (paused) and, after the wait, resumed.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from nova.cmd import compute  # first: it decides about threads
 
 # isort: split
 from nova.compute.manager import ComputeVirtAPI
+from nova.network import model
 from nova.virt.libvirt import driver, guest, utils
 from oslo_log import log as logging
 
@@ -124,6 +126,7 @@ def main() -> None:
     defined()
     timed(utils, "fetch_image", "image")
     timed(driver.LibvirtDriver, "_create_image", "disk")
+    timed(model.NetworkInfoAsyncWrapper, "wait", "network")
     timed(driver.LibvirtDriver, "plug_vifs", "network")
     timed(driver.LibvirtDriver, "_create_guest", "start")
     timed(guest.Guest, "launch", "start", "launch", "launched")

@@ -34,7 +34,7 @@ class Life(Base):
     ) -> None:
         """Disks, taps, wait for the network, start. What an earlier, broken try left is replaced."""
         self._refuse_unbuilt(instance, image_meta, injected_files)
-        vif_list = network_info or []
+        vif_list: Any = network_info
         phases = Phases()
         try:
             folder = disks.make_folder(self._instances, str(instance.uuid))
@@ -43,6 +43,10 @@ class Life(Base):
             with phases.of("disk"):
                 have = disks.create(self._store, instance, image_meta, block_device_info)
                 disks.copy_variables(folder / disks.VARIABLES, self._options.bootrom_vars)
+            with phases.of("network"):
+                # nova asks neutron for the ports meanwhile; a look at them waits for the answer
+                vif_list = network_info or []
+            with phases.of("disk"):
                 if config_drive.wanted(instance):
                     config_drive.write(instance, vif_list, injected_files, admin_password, folder)
                 self._define(instance, vif_list, block_device_info, have)

@@ -150,6 +150,37 @@ def test_qcow2_is_converted_and_a_backing_file_refused(lab: Lab, tmp_path: Path)
     assert image_cache.FORMATS == ("raw", "qcow2")
 
 
+def test_disks_are_made_while_neutron_makes_the_port(lab: Lab) -> None:
+    """Nova's network_info waits for neutron's answer when it is looked at."""
+    seen: list[list[str]] = []
+
+    class Slow(list):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            seen.append([each.name for each in lab.folder.iterdir()])
+            return super().__len__()
+
+    lab.network_info = Slow(lab.network_info)
+    lab.spawn()
+    assert "root.raw" in seen[0]
+
+
+def test_a_port_that_neutron_refuses_leaves_nothing(lab: Lab) -> None:
+    class Refused(list):  # type: ignore[type-arg]
+        waited = False
+
+        def __len__(self) -> int:
+            if not self.waited:
+                self.waited = True
+                raise exception.PortLimitExceeded()
+            return 0
+
+    lab.network_info = Refused()
+    with pytest.raises(exception.PortLimitExceeded):
+        lab.spawn()
+    assert not lab.folder.exists()
+    assert lab.taps == []
+
+
 def test_network_that_does_not_come(lab: Lab) -> None:
     lab.virtapi.late = True
     with pytest.raises(exception.VirtualInterfaceCreateException):

@@ -17,6 +17,7 @@ from oslo_log import log as logging
 
 from beastack.neutron.agent.health import Health, wait_until_ready
 from beastack.neutron.agent.manager import BridgeManager
+from beastack.neutron.agent.pace import Pace
 from beastack.neutron.agent.resync import Resync
 
 LOG = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
         self._stopping = threading.Event()
         self._health: Health | None = None
         self._resync: Resync | None = None
+        self._pace: Pace | None = None
 
     def start(self) -> None:
         """Serve; returns only when stopped before the host was ready."""
@@ -69,6 +71,26 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
                 self._options.resync_interval,
             )
             self._resync.start()
+
+    def daemon_loop(self) -> None:
+        """Upstream's, which sleeps no more: ``scan_devices`` waits until the next look at the host is due."""
+        self._pace = Pace(self.polling_interval)
+        self.polling_interval = 0
+        super().daemon_loop()
+
+    def scan_devices(self, previous: Any, sync: bool) -> Any:
+        """Upstream's, when it is time."""
+        if self._pace is not None:
+            self._pace.wait()
+        found = super().scan_devices(previous, sync)
+        if self._pace is not None:
+            self._pace.found(found["current"])
+        return found
+
+    def expect(self, device: str) -> None:
+        """nova-compute is about to make this tap."""
+        if self._pace is not None:
+            self._pace.expect(device)
 
     def treat_devices_added_updated(self, devices: set[str]) -> bool:
         """Upstream's; devices of which the server says nothing are only logged there."""

@@ -15,6 +15,7 @@ from neutron.agent import securitygroups_rpc
 from neutron.plugins.ml2.drivers.agent import _agent_manager_base as base
 from neutron_lib import constants
 from neutron_lib.agent import topics
+from neutron_lib.api.definitions import portbindings
 from neutron_lib.utils import net
 from oslo_log import log as logging
 
@@ -205,6 +206,12 @@ class BridgeManager(base.CommonAgentManagerBase):
                 if device not in self._details and bridge not in (None, HOLDING):
                     self.alarm(f"{device} is in {bridge}, and the server knows no such port of this host: taken out")
                     self._unplug(device)
+
+    def awaits(self, device: str, port: Mapping[str, Any]) -> bool:
+        """Whether this is a server's port, bound to this host, and without a tap when the host was seen last."""
+        here = port.get(portbindings.HOST_ID) == self._hostname
+        server = str(port.get("device_owner", "")).startswith(constants.DEVICE_OWNER_COMPUTE_PREFIX)
+        return here and server and device not in (self._last or ())
 
     def devices_of(self, network_id: str) -> set[str]:
         """The ports of a network, as they were last described."""

@@ -31,11 +31,14 @@ class BridgeRpcCallbacks(
         self._lock = threading.Lock()
 
     def port_update(self, context: Any, **kwargs: Any) -> None:
-        """A port changed: look at its device."""
-        device = f"tap{kwargs['port']['id'][:11]}"
+        """A port changed: look at its device, and for it when a server of this host will have it."""
+        port = kwargs["port"]
+        device = f"tap{port['id'][:11]}"
         LOG.debug("port_update: %s", device)
         with self._lock:
             self.updated_devices.add(device)
+        if self._manager.awaits(device, port):
+            self.agent.expect(device)
 
     def network_update(self, context: Any, **kwargs: Any) -> None:
         """A network changed, its MTU perhaps: look at its ports."""
