@@ -26,9 +26,10 @@ LOG = logging.getLogger(__name__)
 class BridgeAgentLoop(_common_agent.CommonAgentLoop):
     """One agent process."""
 
-    def __init__(self, manager: BridgeManager, options: Any, *args: Any) -> None:
-        """``options`` are those of section [freebsd_bridge]; the others are upstream's."""
-        super().__init__(manager, *args)
+    def __init__(self, manager: BridgeManager, options: Any, polling_interval: float, *args: Any) -> None:
+        """``options`` are those of section [freebsd_bridge], ``polling_interval`` is in seconds; the others are upstream's."""
+        super().__init__(manager, polling_interval, *args)
+        self._interval = polling_interval
         self._options = options
         self._stopping = threading.Event()
         self._health: Health | None = None
@@ -74,7 +75,7 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
 
     def daemon_loop(self) -> None:
         """Upstream's, which sleeps no more: ``scan_devices`` waits until the next look at the host is due."""
-        self._pace = Pace(self.polling_interval)
+        self._pace = Pace(self._interval)
         self.polling_interval = 0
         super().daemon_loop()
 
