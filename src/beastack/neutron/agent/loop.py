@@ -27,7 +27,7 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
     """One agent process."""
 
     def __init__(self, manager: BridgeManager, options: Any, polling_interval: float, *args: Any) -> None:
-        """``options`` are those of section [freebsd_bridge], ``polling_interval`` is in seconds; the others are upstream's."""
+        """``options`` are those of section [freebsd_bridge]; the others are upstream's (an interval in seconds)."""
         super().__init__(manager, polling_interval, *args)
         self._interval = polling_interval
         self._options = options
