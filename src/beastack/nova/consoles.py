@@ -22,4 +22,7 @@ class Consoles(Base):
 
     def get_vnc_console(self, context: Any, instance: Any) -> Any:
         """The way to its screen, for nova-novncproxy."""
+        why = self._runner.cannot.get("get_vnc_console")
+        if why:
+            raise exception.ConsoleTypeUnavailable(console_type=f"vnc: {why}")
         return self._consoles.screen(self._guest(instance))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from beastack.freebsd.bhyve import Capabilities
 from beastack.nova.driver import BhyveDriver
 from beastack.nova.libvirt import limits
+from beastack.nova.libvirt.runner import LibvirtRunner
 from beastack.nova.refusals import REASONS
 from nova.virt import driver as virt_driver
 
@@ -111,8 +112,8 @@ def through_libvirt(feature: Feature) -> str:
     if state(feature) != "works":
         return ""
     for method in feature.methods:
-        if method in limits.CANNOT:
-            return f"refused: {limits.CANNOT[method]}"
+        if method in LibvirtRunner.cannot:
+            return f"refused: {LibvirtRunner.cannot[method]}"
     less = [limits.LESS[feature.name]] if feature.name in limits.LESS else []
     return "; ".join(["built", *less])
 

@@ -20,6 +20,8 @@ from nova import exception
 
 LOG = logging.getLogger(__name__)
 _ANSWER_SECONDS = 30.0
+# Than what bhyve itself cannot do (refusals.py).
+_NOTHING_MORE: Mapping[str, str] = {}
 
 POWER = {
     "starting": power_state.RUNNING,
@@ -105,6 +107,7 @@ class NativeRunner:
     """See beastack.nova.seam.Runner."""
 
     taps_first = True
+    cannot = _NOTHING_MORE
 
     def __init__(self, instances: Path, consoles: ConsolePlaces, ended: Ended) -> None:
         self._instances, self._consoles = instances, consoles

@@ -108,6 +108,8 @@ class Runner(Protocol):
 
     # Whether taps are made, and wired, before a guest starts; otherwise starting it makes them.
     taps_first: bool
+    # Methods of nova's driver that this way cannot do, and why.
+    cannot: Mapping[str, str]
 
     def prepare(self) -> None:
         """Make ready what guests need. Raises Unusable and what the privileged side raises."""

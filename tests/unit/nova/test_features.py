@@ -7,6 +7,9 @@ import pytest
 
 from beastack.nova import features
 from beastack.nova.driver import BhyveDriver
+from beastack.nova.libvirt import limits
+from beastack.nova.libvirt.runner import LibvirtRunner
+from beastack.nova.native import NativeRunner
 from beastack.nova.refusals import REASONS, Refusals
 from nova.virt import driver as virt_driver
 
@@ -74,3 +77,13 @@ def test_what_bhyve_cannot_do(name: str) -> None:
 def test_a_feature_without_methods_of_ours_does_not_work() -> None:
     assert features.state(features.Feature("x", ("rebuild",))) == "not built"
     assert features.state(features.Feature("x", ("spawn",), "supports_multiattach")) == "not built"
+
+
+def test_the_way_through_libvirt_is_the_runners_own_word() -> None:
+    by_name = {each.name: features.through_libvirt(each) for each in features.FEATURES}
+    assert set(limits.LESS) <= set(by_name)
+    assert set(LibvirtRunner.cannot) <= {method for each in features.FEATURES for method in each.methods}
+    assert by_name["pause, unpause"] == f"refused: {LibvirtRunner.cannot['pause']}"
+    assert by_name["live migration"] == ""
+    assert by_name["stop, start"] == "built"
+    assert NativeRunner.cannot == {}

@@ -203,6 +203,10 @@ class LibvirtGuest(GuestFolder):
         lines.stop_line(self.uuid)
         (self.folder / PORTS).unlink(missing_ok=True)
 
+    def line_is_held(self) -> bool:
+        """Whether somebody reads its serial line."""
+        return guest_files.is_supervised(self.folder, guest_files.LINE_LOCK)
+
     def mend(self) -> bool:
         """After a crash, of nova-compute or of the start of a guest. Whether it runs."""
         state = self._state()

@@ -22,12 +22,14 @@ from nova import exception
 
 LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
+_LINES_EVERY = 15  # looks
 
 
 class LibvirtRunner:
     """See beastack.nova.seam.Runner."""
 
     taps_first = False
+    cannot = limits.CANNOT
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class LibvirtRunner:
         self._lock = threading.Lock()
         self._running: set[str] = set()
         self._asked: set[str] = set()  # ended on request since the last look began
+        self._looks = 0
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -86,11 +89,19 @@ class LibvirtRunner:
         return sorted(uuid for uuid in found if not (self._instances / uuid / guest_files.MACHINE).is_file())
 
     def mend(self, uuid: str) -> bool:
+        guest = self.guest(uuid)
         try:
-            return self.guest(uuid).mend()
-        except Exception:  # the next look tries again
+            return guest.mend()
+        except held_taps.NotHeld as error:
+            LOG.error("Guest %s is ended, since its frames could pass unfiltered: %s", uuid, error)
+            try:
+                guest.stop(0)
+                self._ended(uuid)
+            except exception.InstancePowerOffFailure:  # the next look tries again, as below
+                LOG.exception("Guest %s was not ended", uuid)
+        except Exception:
             LOG.exception("Guest %s is not as it should be", uuid)
-            return False
+        return False
 
     # -- looking: libvirt's driver sends no event when a guest ends or reboots by itself (src/bhyve/bhyve_monitor.c)
 
@@ -139,10 +150,12 @@ class LibvirtRunner:
         for uuid in sorted(gone):
             LOG.info("Guest %s ended", uuid)
             self._ended(uuid)
+        self._looks += 1
         # a guest that reboots by itself gets new taps of libvirt: held, without our mark
         held = set(held_taps.list_held_taps())
-        for uuid in sorted(uuid for uuid, runs in domains.items() if runs and held):
-            if held & set(self.guest(uuid).taps()):
+        for uuid in sorted(uuid for uuid, runs in domains.items() if runs):
+            guest = self.guest(uuid)
+            if held & set(guest.taps()) or (self._looks % _LINES_EVERY == 0 and not guest.line_is_held()):
                 self.mend(uuid)
 
     # -- machines and ports

@@ -132,7 +132,7 @@ def test_what_libvirt_cannot_do_is_refused(lab: LibvirtLab) -> None:
         with pytest.raises(exception.InstanceFaultRollback, match="libvirt's bhyve driver has no"):
             change(lab.instance)
     assert lab.state() == power_state.RUNNING
-    with pytest.raises(exception.ConsoleTypeUnavailable):
+    with pytest.raises(exception.ConsoleTypeUnavailable, match=r"on a TCP port of 127\.0\.0\.1"):
         lab.driver.get_vnc_console(None, lab.instance)
     assert lab.driver.get_serial_console(None, lab.instance).port == 6079
     with pytest.raises(exception.InstanceQuiesceNotSupported, match="stop the server first"):
@@ -259,6 +259,33 @@ def test_a_guest_that_reboots_by_itself_has_its_new_taps_marked(lab: LibvirtLab)
     lab.runner.look()
     assert lab.host_taps.mark(TAP) == f"beastack:port:{PORT}"
     assert not lab.events
+
+
+def test_new_taps_that_are_not_held_apart_end_the_guest(lab: LibvirtLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unheld(_name: str, _description: str) -> None:
+        raise held_taps.NotHeld("bsholding is not in monitor mode")
+
+    lab.spawn()
+    lab.reboot_by_itself(UUID)
+    monkeypatch.setattr(held_taps, "adopt_tap", unheld)
+    lab.runner.look()
+    assert lab.state() == power_state.SHUTDOWN
+    assert [each.get_name() for each in lab.events] == ["Stopped"]
+    assert lab.taps == []
+
+
+def test_a_line_that_nobody_holds_is_held_again(lab: LibvirtLab) -> None:
+    lab.spawn()
+    lab.lines.clear()
+    lab.until(lambda: lab.runner.look() or lab.lines)  # type: ignore[func-returns-value]
+    assert lab.lines == {UUID}
+
+
+def test_diagnostics(lab: LibvirtLab) -> None:
+    lab.spawn()
+    assert lab.driver.get_diagnostics(lab.instance)["state"] == "running"
+    found = lab.driver.get_instance_diagnostics(lab.instance)
+    assert (found.state, found.uptime, found.num_cpus) == ("running", None, 2)
 
 
 def test_somebody_looks_without_being_asked(lab: LibvirtLab) -> None:
