@@ -164,7 +164,8 @@ class Cloud:
 
     def _expected(self, where: Layout) -> set[str]:
         """Names of all services of a cloud that is whole."""
-        agents = {name for host in self.cluster(where).host for name in services.on_host(where, host)}
+        cluster = self.cluster(where)
+        agents = {name for host in cluster.host for name in services.on_host(where, host, cluster.switch)}
         return {"rabbitmq", "memcached", "mariadb", *services.control_plane(where), *agents}
 
     def _pids(self, where: Layout) -> dict[str, int]:

@@ -268,10 +268,11 @@ class ControlPlane:
     def add_host(self, graph: Graph, member: Host, needs: tuple[str, ...]) -> None:
         """Add the services of one host to the graph; their tasks have the services' names."""
         host = member.name
-        specs = services.on_host(self.layout, member)
+        specs = services.on_host(self.layout, member, self.cluster.switch)
         for kind, queue, server in (
             ("nova-compute", f"compute.{host}", ("nova-conductor", "placement-api")),
             ("bridge-agent", f"q-agent-notifier-port-update.{host}", ("neutron-rpc-server",)),
+            ("openvswitch-agent", f"q-agent-notifier-tunnel-update.{host}", ("neutron-rpc-server",)),
             ("dhcp-agent", f"dhcp_agent.{host}", ("neutron-rpc-server",)),
             ("l3-agent", f"l3_agent.{host}", ("neutron-rpc-server",)),
         ):

@@ -1,7 +1,7 @@
 """What a cloud is made of: its hosts, their roles, and the physical networks. A TOML file, or the built-in one host.
 
     name = "two"
-    switch = "if_bridge"          # the only one so far
+    switch = "if_bridge"          # or "openvswitch", whose networks are flat and vlan
 
     [[physical_network]]          # in this order the hosts' em0, em1, …
     name = "physnet1"
@@ -24,14 +24,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from beastack.cloud.errors import CloudError
 
 Role = Literal["compute", "network"]
 MOST_HOSTS = 200
 MOST_PHYSICAL_NETWORKS = 4
-NO_OPENVSWITCH = "docs/decisions/0006-openvswitch.md"
+ABOUT_OPENVSWITCH = "docs/decisions/0006-openvswitch.md"
 HostName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
 NetworkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
@@ -69,22 +69,26 @@ class Host(_Strict):
 
 
 class Cluster(_Strict):
-    """A whole cloud. ``switch`` is what joins the ports of a host; Open vSwitch is refused by name."""
+    """A whole cloud. ``switch`` is what joins the ports of a host: if_bridge(4), or Open vSwitch without tunnels."""
 
     name: str = Field(default="main", pattern=r"^[A-Za-z0-9]{1,20}$")
-    switch: str = "if_bridge"
     host: list[Host] = Field(default=[Host(name="fbsd1")], min_length=1, max_length=MOST_HOSTS)
     physical_network: list[PhysicalNetwork] = Field(
         default=[PhysicalNetwork(name="physnet1", vlans="100:199")], min_length=1, max_length=MOST_PHYSICAL_NETWORKS
     )
+    # after what it is held against
+    switch: Literal["if_bridge", "openvswitch"] = "if_bridge"
 
     @field_validator("switch")
     @classmethod
-    def _built(cls, switch: str) -> str:
-        if switch == "openvswitch":
-            raise ValueError(f"{switch!r} is not built; {NO_OPENVSWITCH} says why. There is if_bridge")
-        if switch != "if_bridge":
-            raise ValueError(f"there is no switch {switch!r}: if_bridge")
+    def _vlans_for_projects(cls, switch: str, info: ValidationInfo) -> str:
+        """Projects' networks need a type of their own; raises ValueError where none is left."""
+        networks: list[PhysicalNetwork] | None = info.data.get("physical_network")
+        if switch == "openvswitch" and networks is not None and not any(network.vlans for network in networks):
+            raise ValueError(
+                f"openvswitch has no vxlan here ({ABOUT_OPENVSWITCH}), so projects' networks are VLANs: "
+                "give one of the physical networks vlans, for instance 100:199"
+            )
         return switch
 
     @model_validator(mode="after")

@@ -14,6 +14,9 @@ from beastack.cloud.this_freebsd import ThisFreeBSD
 
 SIM = Path(sys.executable).with_name("beastack-sim")
 LIMIT = 60.0
+PACKAGES_LIMIT = 300.0
+# rc(8) scripts of the port net/openvswitch, in the order in which they start.
+OPENVSWITCH = ("ovsdb-server", "ovs-vswitchd")
 POOL_BYTES = 64 << 30
 # loader.conf(5) as docs/freebsd.md asks for it
 TUNABLES = ("kern.racct.enable=1",)
@@ -78,10 +81,23 @@ class SimulatedHosts:
         flags = [f for nic in nics for f in ("--nic", nic)]
         route = f"default={layout.address}"
         flags += [f for tunable in TUNABLES for f in ("--tunable", tunable)]
+        if self.cluster.switch == "openvswitch":
+            run([str(SIM), "packages", "openvswitch"], PACKAGES_LIMIT, self.log)
         self._sim("host", "start", "--dir", str(folder), "--name", host.name, *flags, "--route", route)
         if host.zfs:
             self._pool(folder, host.zfs.partition("/")[0])
+        if self.cluster.switch == "openvswitch":
+            for daemon in OPENVSWITCH:
+                self._daemon(folder, daemon)
         return ", ".join([f"vtnet0 {address}", *(f"{card} on {bridge}" for card, bridge in cards.items())])
+
+    def _daemon(self, folder: Path, name: str) -> None:
+        """Start a daemon of the host's by rc(8); one that runs goes on."""
+        inside = ("host", "exec", "--dir", str(folder), "--", "service", name)
+        try:
+            self._sim(*inside, "onestatus")
+        except CloudError:
+            self._sim(*inside, "onestart")
 
     def _pool(self, folder: Path, name: str) -> None:
         """A pool for the guests' disks, on a sparse file; one that is there from an earlier run is kept."""

@@ -12,6 +12,11 @@ from beastack.cloud.layout import Layout, write_private
 from beastack.cloud.supervisor.spec import Family, ServiceSpec
 
 ENV = Path(sys.prefix)
+# What wires a host's ports: the service's name, what it runs, and what the agent calls itself.
+AGENTS = {
+    "if_bridge": ("bridge-agent", "beastack.neutron.agent.main:main", "FreeBSD bridge agent"),
+    "openvswitch": ("openvswitch-agent", "beastack.neutron.ovs.main:main", "Open vSwitch agent"),
+}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -47,11 +52,13 @@ def write_configuration(layout: Layout, secrets: dict[str, str], cluster: Cluste
     for number, member in enumerate(cluster.host, 1):
         host, address = member.name, layout.host_address(number)
         config = etc(f"nova-{host}") / "nova.conf"
-        settings = nova.compute(layout, secrets, host, address, helper_command(config), member)
+        settings = nova.compute(layout, secrets, host, address, helper_command(config), member, cluster.switch)
         write_private(config, render(settings))
         config = etc(f"neutron-{host}") / "neutron.conf"
         cards = cluster.cards(member)
-        write_private(config, render(neutron.agent(layout, secrets, host, address, cards, helper_command(config))))
+        helper = helper_command(config)
+        settings = neutron.agent(layout, secrets, host, address, cards, helper, cluster.switch)
+        write_private(config, render(settings))
         for folder in ("nova/instances", "neutron/dhcp", "neutron/ns-metadata-proxy"):
             (layout.data("hosts") / host / folder).mkdir(parents=True, exist_ok=True)
     for folder in ("keystone", "glance/images", "glance/staging", "glance/tasks", "nova", "neutron", "rabbitmq"):
@@ -139,14 +146,13 @@ def control_plane(layout: Layout) -> dict[str, ServiceSpec]:
     return {spec.name: spec for spec in specs}
 
 
-def on_host(layout: Layout, member: Host) -> dict[str, ServiceSpec]:
-    """OpenStack's services on one host, by name: what its roles ask for."""
+def on_host(layout: Layout, member: Host, switch: str = "if_bridge") -> dict[str, ServiceSpec]:
+    """OpenStack's services on one host, by name: what its roles and the cloud's switch ask for."""
     host = member.name
     nova_conf = [layout.etc(f"nova-{host}") / "nova.conf"]
     neutron_conf = [layout.etc(f"neutron-{host}") / "neutron.conf"]
-    specs = [
-        _main(layout, "bridge-agent", "beastack.neutron.agent.main:main", "neutron", neutron_conf, host),
-    ]
+    name, target, _ = AGENTS[switch]
+    specs = [_main(layout, name, target, "neutron", neutron_conf, host)]
     if "compute" in member.roles:
         specs.append(_main(layout, "nova-compute", "nova.cmd.compute:main", "nova", nova_conf, host))
         specs.append(_main(layout, "consoles", "beastack.consoles.main:main", "base", nova_conf, host))

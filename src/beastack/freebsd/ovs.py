@@ -4,6 +4,7 @@ ovs-vsctl(8), ovs-ofctl(8) and ovs-appctl(8) find the daemons by the paths that 
 net/openvswitch: /var/run/openvswitch). Every bridge is ``datapath_type=netdev``: FreeBSD has no kernel datapath.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -61,10 +62,23 @@ class State:
         return frozenset(way[end] for way in (self.original, self.reply) for end in ("src", "dst") if end in way)
 
 
+def datapath_id(bridge: str) -> str:
+    """A bridge's name for its controller, by its own name: otherwise it is that of the port with the least MAC, and an
+    agent that has just added a port looks for a switch that is gone.
+    """
+    return hashlib.sha256(bridge.encode()).hexdigest()[:16]
+
+
 def ensure_bridge(host: Host, name: str) -> None:
     """A bridge of the userspace datapath that forwards nothing until it is told to."""
     add = ["ovs-vsctl", _TIMEOUT, "--may-exist", "add-br", name]
-    host.run([*add, "--", "set", "Bridge", name, "datapath_type=netdev", "fail_mode=secure"])
+    settings = ("datapath_type=netdev", "fail_mode=secure", f"other_config:datapath-id={datapath_id(name)}")
+    host.run([*add, "--", "set", "Bridge", name, *settings])
+
+
+def list_ports(host: Host, bridge: str) -> list[str]:
+    """Names of the bridge's ports, but for its own."""
+    return host.run(["ovs-vsctl", _TIMEOUT, "list-ports", bridge]).out.split()
 
 
 def find_port(host: Host, interface: str) -> Port | None:

@@ -2,17 +2,19 @@
 them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nova.conf import CONF
 from oslo_log import log as logging
 
-from beastack.privsep import interfaces
+from beastack.privsep import interfaces, ovs
 from nova import exception
 
 LOG = logging.getLogger(__name__)
 _DEFAULT_MTU = 1500
+# vif types: of the bridge agent's mechanism driver, and of Open vSwitch's
+KINDS = ("tap", "ovs")
 
 
 def tap_name(vif: Any) -> str:
@@ -28,21 +30,25 @@ def mtu(vif: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def check(instance: Any, network_info: Any) -> None:
-    """Raises VirtualInterfacePlugException for ports that are not bound to our mechanism driver."""
+def check(instance: Any, network_info: Any, kinds: Sequence[str] = ("tap",)) -> None:
+    """Raises VirtualInterfacePlugException for ports that are not bound to a mechanism driver of these vif types."""
     for vif in network_info:
-        if vif["type"] != "tap":
+        if vif["type"] not in kinds:
             LOG.error("Port %s has vif_type %s", vif["id"], vif["type"], instance=instance)
             raise exception.VirtualInterfacePlugException(
-                f"port {vif['id']} has vif_type {vif['type']!r}; the bhyve driver knows 'tap'"
+                f"port {vif['id']} has vif_type {vif['type']!r}; the bhyve driver knows {', '.join(map(repr, kinds))}"
             )
+        if vif["type"] == "ovs" and (vif.get("details") or {}).get("ovs_hybrid_plug"):
+            raise exception.VirtualInterfacePlugException(f"port {vif['id']}: there is no hybrid plugging on FreeBSD")
 
 
 def plug(instance: Any, network_info: Any) -> None:
-    """A tap for each port; one that is there is kept."""
-    check(instance, network_info)
+    """A tap for each port; one that is there is kept. With Open vSwitch it is a port of ``br-int`` then."""
+    check(instance, network_info, KINDS)
     for vif in network_info:
         interfaces.ensure_tap(tap_name(vif), f"beastack:port:{vif['id']}", mtu(vif) or _DEFAULT_MTU)
+        if vif["type"] == "ovs":
+            ovs.ovs_plug(tap_name(vif), vif["id"], vif["address"].lower(), instance.uuid)
 
 
 def _failed(event: str, instance: Any) -> None:

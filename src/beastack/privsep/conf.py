@@ -104,6 +104,13 @@ OPTIONS = [
         help="Bridges of the operator's which ports may join; they are neither made nor removed, nor given a card.",
     ),
     cfg.StrOpt(
+        "switch",
+        default="if_bridge",
+        choices=["if_bridge", "openvswitch"],
+        help="What joins the ports of this host. With openvswitch the host ends of jails' ports are plugged into "
+        "br-int when they are made, and every port leaves it before its interface is destroyed.",
+    ),
+    cfg.StrOpt(
         "tunnel_address",
         default="",
         help="This host's address in the network between hosts, for vxlan networks; empty: there are none here.",
@@ -124,6 +131,11 @@ def network_cards(section: Any) -> dict[str, str | None]:
         card, tied, network = item.partition("=")
         found[card] = network if tied else None
     return found
+
+
+def openvswitch(conf: Any) -> bool:
+    """Whether Open vSwitch joins the ports of this host."""
+    return bool(register(conf).switch == "openvswitch")
 
 
 def register(conf: Any) -> Any:

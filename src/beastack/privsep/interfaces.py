@@ -7,7 +7,7 @@ from beastack.freebsd import ifnet
 from beastack.freebsd.errors import NoSuchInterface
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.ifnet_read import Interface, get_interface
-from beastack.privsep import checks, conf
+from beastack.privsep import checks, conf, switch_ports
 from beastack.privsep.context import entry
 from beastack.privsep.held_taps import HOLDING
 
@@ -97,7 +97,9 @@ def ensure_tap(name: str, description: str, mtu: int) -> None:
 @entry
 def destroy_interface(name: str) -> None:
     """Destroy a tap… of ours, be it tap(4) or epair(4); gone is fine."""
-    ifnet.destroy(HOST, checks.tap_name(name))
+    tap = checks.tap_name(name)
+    switch_ports.unplug_if_switched(HOST, tap)
+    ifnet.destroy(HOST, tap)
 
 
 @entry

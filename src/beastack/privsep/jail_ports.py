@@ -10,7 +10,7 @@ from beastack.freebsd import ifnet, jail
 from beastack.freebsd.errors import HostError, NoSuchJail
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.ifnet_read import list_interfaces
-from beastack.privsep import checks
+from beastack.privsep import checks, switch_ports
 
 HOST = LocalHost()
 MOST_ADDRESSES = 2048
@@ -31,6 +31,7 @@ def destroy_pair(outer: str) -> None:
     found = ifnet.find(HOST, outer)
     if found is not None and "epair" not in found.groups:
         raise checks.Refused(f"interface: {outer} is no epair: a guest's, not a jail's")
+    switch_ports.unplug_if_switched(HOST, outer)
     ifnet.destroy(HOST, outer)
 
 
@@ -68,6 +69,7 @@ def ensure(name: str, port_id: str, prefix: str, bridge: str | None, mac: str, m
     if present is None or not present.is_up:
         ifnet.set_up(inside, inner)
     ifnet.set_up(HOST, outer)
+    switch_ports.plug_if_switched(HOST, outer, port_id, mac)
 
 
 def _is_member(outer: str, bridge: str | None) -> bool:

@@ -7,11 +7,10 @@ out a copy before netgraph(4) sees the frame (ether_input_internal, sys/net/if_e
 
 from oslo_config import cfg
 
-from beastack.freebsd import ifnet, netgraph, ovs
-from beastack.freebsd.bpf_guard import drop_all
+from beastack.freebsd import ifnet, ovs
 from beastack.freebsd.host import LocalHost
-from beastack.freebsd.ifnet_read import get_interface
-from beastack.privsep import checks, conf, flows
+from beastack.freebsd.ifnet_read import get_interface, list_interfaces
+from beastack.privsep import checks, conf, flows, switch_ports
 from beastack.privsep.checks import Refused
 from beastack.privsep.context import entry
 
@@ -38,14 +37,12 @@ def _bridge(value: object) -> str:
     return value if value == ovs.INTEGRATION else f"br-{_card(value.removeprefix('br-'))}"
 
 
-def _close_to_host(interface: str) -> None:
-    """The host's own stack gets none of the interface's frames; what is sent there goes out."""
-    netgraph.set_guard(HOST, interface, drop_all())
-
-
 @entry
 def ovs_prepare(uplinks: list[str]) -> None:
-    """``br-int``, and a bridge ``br-CARD`` with its card for each of these cards, which must have no address."""
+    """``br-int`` without ports whose interfaces are gone, and a bridge ``br-CARD`` for each of these cards, with it.
+
+    A card must have no address.
+    """
     cards = [_card(value) for value in checks.items(uplinks, MOST_CARDS, "uplinks")]
     for card in cards:
         found = get_interface(HOST, card)
@@ -53,8 +50,13 @@ def ovs_prepare(uplinks: list[str]) -> None:
         if addresses := [*found.inet, *(a for a in found.inet6 if not a.startswith("fe80:"))]:
             raise Refused(f"network card: {card} has addresses ({', '.join(addresses)}): it would lose its network")
     ovs.ensure_bridge(HOST, ovs.INTEGRATION)
+    here = list_interfaces(HOST)
+    for name in ovs.list_ports(HOST, ovs.INTEGRATION):
+        # what the host lost by its reboot is made and plugged anew by whoever wants it
+        if name.startswith("tap") and name not in here:
+            ovs.unplug(HOST, ovs.INTEGRATION, name)
     for card in cards:
-        _close_to_host(card)
+        switch_ports.close_to_host(HOST, card)
         ifnet.set_up(HOST, card)
         ovs.ensure_bridge(HOST, f"br-{card}")
         ovs.plug(HOST, f"br-{card}", card, {}, dead=False)
@@ -69,13 +71,9 @@ def ovs_plug(interface: str, port_id: str, mac: str, vm_uuid: str | None) -> Non
     name, port = checks.tap_name(interface), checks.uuid(port_id)
     if port[:11] != name[3:]:
         raise Refused(f"interface: {name} is not that of port {port}")
-    ids = {"iface-id": port, "attached-mac": checks.mac(mac), "iface-status": "active"}
-    if vm_uuid is not None:
-        ids["vm-uuid"] = checks.uuid(vm_uuid)
+    address, guest = checks.mac(mac), None if vm_uuid is None else checks.uuid(vm_uuid)
     ifnet.require_ours(HOST, name)
-    _close_to_host(name)
-    ifnet.set_up(HOST, name)
-    ovs.plug(HOST, ovs.INTEGRATION, name, ids)
+    switch_ports.plug(HOST, name, port, address, guest)
 
 
 @entry

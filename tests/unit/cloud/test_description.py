@@ -35,8 +35,12 @@ def test_without_a_description_there_is_one_host_as_in_all_in_one() -> None:
         ('[[host]]\nname = "a"\n[[host]]\nname = "a"\n', 1, "'a' is there twice"),
         ('[[host]]\nname = "a"\nphysical_networks = ["nope"]\n', 1, "there is no physical network 'nope': physnet1"),
         ('[[host]]\nname = "a"\nroles = ["compute"]\n', 1, "no host has the role 'network'"),
-        ('name = "two"\nswitch = "openvswitch"\n', 2, "is not built; docs/decisions/0006-openvswitch.md says why"),
-        ('name = "two"\n\nswitch = "ovn"\n', 3, "there is no switch 'ovn': if_bridge"),
+        (
+            '\nswitch = "openvswitch"\n[[physical_network]]\nname = "p"\n',
+            2,
+            "has no vxlan here (docs/decisions/0006-openv",
+        ),
+        ('name = "two"\n\nswitch = "ovn"\n', 3, "switch: Input should be 'if_bridge' or 'openvswitch'"),
         ("switch = 4\n", 1, "switch: "),
         ('[[host]]\nname = "a"\nhypervisor = "xen"\n', 3, "'bhyve' or 'libvirt'"),
     ],
@@ -71,8 +75,9 @@ def test_the_switch_is_if_bridge_said_or_not() -> None:
 
 
 def test_the_document_that_a_refusal_names_is_there() -> None:
+    assert description.parse('switch = "openvswitch"\n', "x").switch == "openvswitch"
     with pytest.raises(CloudError) as raised:
-        description.parse('switch = "openvswitch"\n', "x")
+        description.parse('\nswitch = "openvswitch"\n[[physical_network]]\nname = "p"\n', "x")
     named = re.search(r"docs/\S+\.md", raised.value.message)
     assert named and (CLOUDS.parent / named[0]).is_file()
 

@@ -17,6 +17,12 @@ def test_roles_decide_what_a_host_runs() -> None:
     assert "nova-compute-c" not in services.on_host(LAYOUT, Host(name="c", roles=["network"]))
 
 
+def test_with_open_vswitch_its_agent_wires_the_ports() -> None:
+    found = services.on_host(LAYOUT, Host(name="a"), "openvswitch")
+    assert "openvswitch-agent-a" in found and "bridge-agent-a" not in found
+    assert set(found) - {"openvswitch-agent-a"} == set(services.on_host(LAYOUT, Host(name="a"))) - {"bridge-agent-a"}
+
+
 def test_services_of_a_host_enter_it() -> None:
     for spec in services.on_host(LAYOUT, Host(name="a")).values():
         assert spec.host == "/var/lib/beastack/t/hosts/a/engine.json"

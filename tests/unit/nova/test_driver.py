@@ -193,9 +193,30 @@ def test_network_that_does_not_come(lab: Lab) -> None:
 
 
 def test_unknown_vif_type(lab: Lab) -> None:
-    lab.network_info[0]["type"] = "ovs"
-    with pytest.raises(exception.VirtualInterfacePlugException):
+    lab.network_info[0]["type"] = "hw_veb"
+    with pytest.raises(exception.VirtualInterfacePlugException, match="'tap', 'ovs'"):
         vifs.plug(lab.instance, lab.network_info)
+
+
+def test_a_port_of_open_vswitch_is_plugged_once_its_tap_is_there(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugged = []
+
+    def plug(tap: str, port: str, mac: str, uuid: str | None) -> None:
+        assert tap in lab.taps
+        plugged.append((tap, port, mac, uuid))
+
+    monkeypatch.setattr(vifs.ovs, "ovs_plug", plug)
+    vif = lab.network_info[0]
+    vif["type"] = "ovs"
+    vifs.plug(lab.instance, lab.network_info)
+    assert plugged == [(vifs.tap_name(vif), vif["id"], vif["address"], lab.instance.uuid)]
+    vif["details"] = {"ovs_hybrid_plug": True}
+    with pytest.raises(exception.VirtualInterfacePlugException, match="hybrid"):
+        vifs.plug(lab.instance, lab.network_info)
+    assert len(plugged) == 1
+    # a runner that makes no ports of Open vSwitch takes none
+    with pytest.raises(exception.VirtualInterfacePlugException, match="'ovs'"):
+        vifs.check(lab.instance, lab.network_info)
 
 
 def test_bhyve_that_does_not_start(lab: Lab) -> None:

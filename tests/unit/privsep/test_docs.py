@@ -107,5 +107,7 @@ def test_every_file_that_is_named_exists() -> None:
 @pytest.mark.parametrize("service", ["nova", "neutron"])
 def test_the_entries_are_those_that_up_configures(service: str) -> None:
     source = (DOCS.parent / "src" / "beastack" / "cloud" / "config" / f"{service}.py").read_text()
-    (entries,) = re.findall(r'"privsep_entries": "([^"]+)"', source)
-    assert f"privsep_entries = {entries}" in TEXT
+    found = re.findall(r'(?:"privsep_entries":|PLUGGING =) "([^"]+)"', source)
+    plain = [entries for entries in found if f"privsep_entries = {entries}" in TEXT]
+    switched = [entries for entries in found if f"`{entries}`" in TEXT]  # with Open vSwitch
+    assert len(plain) == len(switched) == 1 and {*plain, *switched} == set(found)

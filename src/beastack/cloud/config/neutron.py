@@ -18,7 +18,8 @@ CONTEXTS = (
     "privsep_link",
 )
 
-
+# Open vSwitch's database on a host, by its port net/openvswitch.
+OVSDB = "/var/run/openvswitch/db.sock"
 # DHCP servers of one network, each on another host, where there are as many.
 DHCP_SERVERS = 2
 
@@ -51,14 +52,15 @@ def server(layout: Layout, secrets: dict[str, str], cluster: Cluster) -> Section
 
 
 def ml2(cluster: Cluster) -> Sections:
-    """ml2_conf.ini"""
+    """ml2_conf.ini: with Open vSwitch there are no tunnels, and projects' networks are VLANs."""
+    tunnels = cluster.switch == "if_bridge"
     names = [network.name for network in cluster.physical_network]
     vlans = [f"{network.name}:{network.vlans}" for network in cluster.physical_network if network.vlans]
     return {
         "ml2": {
-            "type_drivers": "flat,vlan,vxlan,local",
-            "project_network_types": "vxlan",
-            "mechanism_drivers": "freebsdbridge,l2population",
+            "type_drivers": "flat,vlan,vxlan,local" if tunnels else "flat,vlan,local",
+            "project_network_types": "vxlan" if tunnels else "vlan",
+            "mechanism_drivers": "freebsdbridge,l2population" if tunnels else "openvswitch",
             "extension_drivers": "port_security",
         },
         "ml2_type_flat": {"flat_networks": ",".join(names)},
@@ -74,7 +76,13 @@ def metadata_socket(layout: Layout, host: str) -> Path:
 
 
 def agent(
-    layout: Layout, secrets: dict[str, str], host: str, address: str, cards: dict[str, str], helper: str
+    layout: Layout,
+    secrets: dict[str, str],
+    host: str,
+    address: str,
+    cards: dict[str, str],
+    helper: str,
+    switch: str = "if_bridge",
 ) -> Sections:
     """neutron.conf of the agents on ``host``; ``address``: of its tunnels; ``cards``: physical network -> card."""
     sections = base(layout, secrets, "neutron", "neutron")
@@ -112,6 +120,28 @@ def agent(
         "tunnel_address": address,
         "privsep_entries": "interfaces,uplinks,pf,guard,jails,dhcp,routers,router_daemons",
     }
+    if switch == "openvswitch":
+        _openvswitch(sections, cards)
     for context in CONTEXTS:
         sections[context] = {"helper_command": helper, "thread_pool_size": 4}
     return sections
+
+
+def _openvswitch(sections: Sections, cards: dict[str, str]) -> None:
+    """The same with Open vSwitch's agent in the place of the bridge agent (decisions/0006)."""
+    del sections["freebsd_bridge"]
+    # the monitor of minimize_polling is looked for in /proc
+    sections["agent"] |= {"minimize_polling": False, "tunnel_types": ""}
+    sections["ovs"] = {
+        "datapath_type": "netdev",
+        "bridge_mappings": ",".join(f"{network}:br-{card}" for network, card in cards.items()),
+        "ovsdb_connection": f"unix:{OVSDB}",
+        # a port's flows are one bundle: all of them or none
+        "openflow_processed_per_port": True,
+    }
+    sections["securitygroup"]["firewall_driver"] = "beastack_ovs"
+    sections["beastack"] |= {
+        "switch": "openvswitch",
+        "tunnel_address": "",
+        "privsep_entries": "interfaces,jails,dhcp,routers,router_daemons,ovs",
+    }

@@ -6,6 +6,8 @@ from beastack.cloud.layout import LOCKS, Layout
 from beastack.cloud.platform import programs
 
 CONSOLE_PORT = 6079
+# What nova-compute may have done as root besides, with Open vSwitch.
+PLUGGING = "ovs.ovs_plug,ovs.ovs_unplug"
 
 
 def console_tls(layout: Layout, name: str) -> tuple[str, str, str]:
@@ -58,7 +60,13 @@ def control(layout: Layout, secrets: dict[str, str]) -> Sections:
 
 
 def compute(
-    layout: Layout, secrets: dict[str, str], host: str, address: str, helper: str, member: Host | None = None
+    layout: Layout,
+    secrets: dict[str, str],
+    host: str,
+    address: str,
+    helper: str,
+    member: Host | None = None,
+    switch: str = "if_bridge",
 ) -> Sections:
     """nova.conf of nova-compute on ``host``; ``helper``: the privileged side's command, ``member``: what the
     description says of it.
@@ -105,6 +113,9 @@ def compute(
         "privsep_entries": "guests,volumes,iscsi,interfaces.ensure_tap,interfaces.destroy_interface"
         + (",held_taps,lines" if libvirt else ""),
     }
+    if switch == "openvswitch":
+        sections["beastack"]["switch"] = switch
+        sections["beastack"]["privsep_entries"] = f"{sections['beastack']['privsep_entries']},{PLUGGING}"
     for context in ("beastack_privileged", "nova_sys_admin", "vif_plug_ovs_privileged", "privsep_osbrick"):
         sections[context] = {"helper_command": helper, "thread_pool_size": 4}
     return sections

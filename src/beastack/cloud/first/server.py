@@ -13,17 +13,16 @@ NAME = "first"
 ACTIVE_LIMIT = 180.0
 GUEST_LIMIT = 120.0
 RUNNING = 1
-L2_AGENT = "FreeBSD bridge agent"
 
 
-def agents_alive(cloud: Any, hosts: set[str]) -> str:
-    """Wait until the server counts every host's bridge agent as alive: before, no port can be bound there."""
+def agents_alive(cloud: Any, hosts: set[str], kind: str) -> str:
+    """Wait until the server counts every host's agent of this kind as alive: before, no port can be bound there."""
 
     def alive() -> bool:
-        found = {a.host for a in cloud.network.agents() if a.agent_type == L2_AGENT and a.is_alive}
+        found = {a.host for a in cloud.network.agents() if a.agent_type == kind and a.is_alive}
         return bool(hosts <= found)
 
-    waits.until(f"Neutron to hear of the bridge agents of {', '.join(sorted(hosts))}", alive, 60, every=0.25)
+    waits.until(f"Neutron to hear of the {kind}s of {', '.join(sorted(hosts))}", alive, 60, every=0.25)
     return "alive"
 
 

@@ -18,7 +18,8 @@ class FirstServer:
         self.layout, self.secrets = layout, secrets
         self.physical_network = cluster.physical_network[0].name
         self.hosts = {host.name for host in cluster.host}
-        self.services = {name for host in cluster.host for name in services.on_host(layout, host)}
+        self.services = {name for host in cluster.host for name in services.on_host(layout, host, cluster.switch)}
+        self.wiring, _, self.agent = services.AGENTS[cluster.switch]
         self.made: list[str] = []
         self.address = ""
         self.running = False
@@ -42,7 +43,7 @@ class FirstServer:
         add("network", self._making(self._network), "neutron-api", "neutron-rpc-server")
         add("security group", self._making(lambda: resources.ensure_group(self.demo)), "project", "neutron-api")
         add("key pair", self._making(lambda: resources.ensure_key(self.demo, self.layout)), "project", "nova-api")
-        add("agents known", lambda: server.agents_alive(self.admin, self.hosts), *on_hosts("bridge-agent"))
+        add("agents known", lambda: server.agents_alive(self.admin, self.hosts, self.agent), *on_hosts(self.wiring))
         parts = ("image", "flavors", "network", "security group", "key pair", "agents known", "nova-scheduler")
         add("server", self._making(lambda: server.ensure(self.demo)), *parts, *on_hosts("nova-compute"))
         add("server ACTIVE", self._active, "server")
@@ -99,5 +100,5 @@ class FirstServer:
 
     def _ping(self) -> str:
         return self._when_running(
-            lambda: server.wait_ping(self.address, self.layout.log(f"bridge-agent-{min(self.hosts)}"))
+            lambda: server.wait_ping(self.address, self.layout.log(f"{self.wiring}-{min(self.hosts)}"))
         )

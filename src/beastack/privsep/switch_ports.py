@@ -1,0 +1,35 @@
+"""Ports of Open vSwitch's ``br-int``: what several entry points do to them."""
+
+from oslo_config import cfg
+
+from beastack.freebsd import ifnet, netgraph, ovs
+from beastack.freebsd.bpf_guard import drop_all
+from beastack.freebsd.host import Host
+from beastack.privsep import conf
+
+
+def close_to_host(host: Host, interface: str) -> None:
+    """The host's own stack gets none of the interface's frames; what is sent there goes out."""
+    netgraph.set_guard(host, interface, drop_all())
+
+
+def plug(host: Host, tap: str, port_id: str, mac: str, vm_uuid: str | None) -> None:
+    """Make a tap of ours a port that carries nothing until the agent has wired it; one that is there stays wired."""
+    ids = {"iface-id": port_id, "attached-mac": mac, "iface-status": "active"}
+    if vm_uuid is not None:
+        ids["vm-uuid"] = vm_uuid
+    close_to_host(host, tap)
+    ifnet.set_up(host, tap)
+    ovs.plug(host, ovs.INTEGRATION, tap, ids)
+
+
+def plug_if_switched(host: Host, tap: str, port_id: str, mac: str) -> None:
+    """The same for a jail's port, where Open vSwitch joins this host's ports."""
+    if conf.openvswitch(cfg.CONF):
+        plug(host, tap, port_id, mac, None)
+
+
+def unplug_if_switched(host: Host, tap: str) -> None:
+    """Before the interface goes, its port does; gone is fine."""
+    if conf.openvswitch(cfg.CONF):
+        ovs.unplug(host, ovs.INTEGRATION, tap)
