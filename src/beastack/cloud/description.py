@@ -100,6 +100,8 @@ class Cluster(_Strict):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{what}: {twice[0]!r} is there twice")
+        if self.switch == "openvswitch" and (other := [h.name for h in self.host if h.hypervisor != "bhyve"]):
+            raise ValueError(f"host {other[0]}: guests that libvirt runs have no ports of Open vSwitch yet: bhyve")
         known = [n.name for n in self.physical_network]
         for host in self.host:
             for name in host.physical_networks or []:

@@ -57,6 +57,7 @@ def ovs_prepare(uplinks: list[str]) -> None:
             ovs.unplug(HOST, ovs.INTEGRATION, name)
     for card in cards:
         switch_ports.close_to_host(HOST, card)
+        ifnet.turn_off(HOST, card, "lro")
         ifnet.set_up(HOST, card)
         ovs.ensure_bridge(HOST, f"br-{card}")
         ovs.plug(HOST, f"br-{card}", card, {}, dead=False)
