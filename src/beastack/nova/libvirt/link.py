@@ -16,6 +16,7 @@ from beastack.nova.seam import Unusable
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 SECONDS = 60.0
+MOST_WAITING = 8
 
 
 class Unreachable(Unusable):
@@ -29,13 +30,14 @@ class Link:
         self._connect, self._seconds = connect, seconds
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        self._waiting: list[threading.Thread] = []
 
     def ask(self, call: Callable[[Connection], T], seconds: float | None = None) -> T:
         """What the call returns. Raises Unreachable, LibvirtRefused."""
         for fresh in (False, True):
             connection = self._open(anew=fresh)
             try:
-                return _limited(lambda: call(connection), seconds or self._seconds)  # noqa: B023 called within the turn
+                return self._limited(lambda: call(connection), seconds)  # noqa: B023 called within the turn
             except NoSuchDomain:
                 raise
             except TimeoutError as error:
@@ -54,7 +56,7 @@ class Link:
         with self._lock:
             if self._connection is None:
                 try:
-                    self._connection = _limited(self._connect, self._seconds)
+                    self._connection = self._limited(self._connect)
                 except (LibvirtRefused, NoLibvirt) as error:
                     raise Unreachable(f"libvirt cannot be reached: {error}") from error
                 except TimeoutError as error:
@@ -65,7 +67,7 @@ class Link:
 
     def _lives(self, connection: Connection) -> bool:
         try:
-            return _limited(connection.alive, self._seconds)
+            return self._limited(connection.alive)
         except (LibvirtRefused, TimeoutError):
             return False
 
@@ -76,29 +78,34 @@ class Link:
         # closing may wait for the daemon, too: nobody waits for it
         threading.Thread(target=_close, args=(connection,), name="libvirt-close", daemon=True).start()
 
+    def _limited(self, call: Callable[[], T], seconds: float | None = None) -> T:
+        """libvirt's calls have no limit of their own: they are made in threads. Raises TimeoutError, at once when too
+        many still wait for an answer.
+        """
+        self._waiting = [each for each in self._waiting if each.is_alive()]
+        if len(self._waiting) >= MOST_WAITING:
+            raise TimeoutError(f"{len(self._waiting)} calls wait for an answer")
+        answer: list[Any] = []
+
+        def work() -> None:
+            try:
+                answer.extend((True, call()))
+            except BaseException as error:  # noqa: BLE001 raised in the caller's thread
+                answer.extend((False, error))
+
+        worker = threading.Thread(target=work, name="libvirt", daemon=True)
+        worker.start()
+        worker.join(seconds or self._seconds)
+        if len(answer) < 2:
+            self._waiting.append(worker)
+            raise TimeoutError(f"no answer within {seconds or self._seconds:.0f} s")
+        if not answer[0]:
+            raise answer[1]
+        return answer[1]
+
 
 def _close(connection: Connection) -> None:
     try:
         connection.close()
     except LibvirtRefused as error:
         LOG.debug("A lost connection to libvirt: %s", error)
-
-
-def _limited(call: Callable[[], T], seconds: float) -> T:
-    """libvirt's calls have no limit of their own: this one waits in a thread. Raises TimeoutError."""
-    answer: list[Any] = []
-
-    def work() -> None:
-        try:
-            answer.extend((True, call()))
-        except BaseException as error:  # noqa: BLE001 raised in the caller's thread
-            answer.extend((False, error))
-
-    worker = threading.Thread(target=work, name="libvirt", daemon=True)
-    worker.start()
-    worker.join(seconds)
-    if len(answer) < 2:
-        raise TimeoutError(f"no answer within {seconds:.0f} s")
-    if not answer[0]:
-        raise answer[1]
-    return answer[1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from beastack.nova.libvirt.binding import NoLibvirt
 from beastack.nova.libvirt.connection import LibvirtRefused, NoSuchDomain
-from beastack.nova.libvirt.link import Link, Unreachable
+from beastack.nova.libvirt.link import MOST_WAITING, Link, Unreachable
 
 
 class Fake:
@@ -99,6 +99,21 @@ def test_a_daemon_that_hangs_is_not_waited_for_and_not_asked_twice() -> None:
     daemon.made[0].release.set()
     assert ask(way) == 3
     assert len(daemon.made) == 2
+
+
+def test_calls_that_wait_do_not_pile_up() -> None:
+    daemon = Daemon(*["hang"] * MOST_WAITING, 5)
+    way = link(daemon, 0.05)
+    for _ in range(MOST_WAITING):
+        with pytest.raises(Unreachable, match="no answer within"):
+            ask(way)
+    with pytest.raises(Unreachable, match=f"{MOST_WAITING} calls wait"):
+        ask(way)
+    for made in daemon.made:
+        made.release.set()
+    for worker in way._waiting:
+        worker.join(5)
+    assert ask(way) == 5
 
 
 def test_one_that_hangs_while_it_is_opened() -> None:
