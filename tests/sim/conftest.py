@@ -111,6 +111,16 @@ def host(make_host: Callable[..., Host]) -> Host:
     return make_host("fbsd1", f"vtnet0={MANAGEMENT}:100.64.{OCTET}.11/24", f"em0={PROVIDER}")
 
 
+@pytest.fixture
+def ovs_host(lab: None, make_host: Callable[..., Host]) -> Host:
+    """A host whose Open vSwitch runs, with an empty database."""
+    sim("packages", "openvswitch", timeout=300)
+    shutil.rmtree(LAB / "ovs", ignore_errors=True)
+    host = make_host("ovs", f"vtnet0={MANAGEMENT}:100.64.{OCTET}.11/24", f"em0={PROVIDER}")
+    host.ok("service ovsdb-server onestart && service ovs-vswitchd onestart")
+    return host
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if replay.REPORT:
         terminalreporter.write_line("\n" + replay.report())

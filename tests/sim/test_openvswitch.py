@@ -6,7 +6,6 @@ stack gets is counted at a socket of the host's.
 
 import json
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -19,7 +18,7 @@ from beastack.freebsd import netgraph
 from beastack.freebsd.bpf_guard import drop_all
 from tests.host.targets import running
 
-from .conftest import LAB, MANAGEMENT, OCTET, PROVIDER, Host, sim, until
+from .conftest import OCTET, PROVIDER, Host, until
 
 pytestmark = pytest.mark.root
 
@@ -61,14 +60,9 @@ while True:
 
 
 @pytest.fixture
-def switched(lab: None, make_host: Callable[..., Host]) -> Host:
-    sim("packages", "openvswitch", timeout=300)
-    # its database outlives a host
-    shutil.rmtree(LAB / "ovs", ignore_errors=True)
-    host = make_host("ovs", f"vtnet0={MANAGEMENT}:100.64.{OCTET}.11/24", f"em0={PROVIDER}")
-    host.ok("service ovsdb-server onestart && service ovs-vswitchd onestart")
-    host.ok("ovs-vsctl --timeout=20 add-br br-int -- set bridge br-int datapath_type=netdev")
-    return host
+def switched(ovs_host: Host) -> Host:
+    ovs_host.ok("ovs-vsctl --timeout=20 add-br br-int -- set bridge br-int datapath_type=netdev")
+    return ovs_host
 
 
 class Process:

@@ -99,6 +99,11 @@ def set_up(host: Host, name: str) -> None:
     host.run(["ifconfig", name, "up"])
 
 
+def set_down(host: Host, name: str) -> None:
+    """Take an interface down: it neither sends nor receives."""
+    host.run(["ifconfig", name, "down"])
+
+
 def set_mtu(host: Host, name: str, mtu: int) -> None:
     """Set an interface's MTU, bytes; of a bridge member it cannot be set alone (02)."""
     if get_interface(host, name).mtu != mtu:

@@ -68,8 +68,9 @@ def ensure(name: str, port_id: str, prefix: str, bridge: str | None, mac: str, m
         ifnet.set_mtu(inside, inner, mtu)
     if present is None or not present.is_up:
         ifnet.set_up(inside, inner)
-    ifnet.set_up(HOST, outer)
-    switch_ports.plug_if_switched(HOST, outer, port_id, mac)
+    # up behind its guard only
+    if not switch_ports.plug_if_switched(HOST, outer, port_id, mac):
+        ifnet.set_up(HOST, outer)
 
 
 def _is_member(outer: str, bridge: str | None) -> bool:

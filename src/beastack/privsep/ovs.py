@@ -7,7 +7,8 @@ out a copy before netgraph(4) sees the frame (ether_input_internal, sys/net/if_e
 
 from oslo_config import cfg
 
-from beastack.freebsd import ifnet, ovs
+from beastack.freebsd import ifnet, netgraph, ovs
+from beastack.freebsd.errors import HostError, NoSuchInterface
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.ifnet_read import get_interface, list_interfaces
 from beastack.privsep import checks, conf, flows, switch_ports
@@ -19,6 +20,8 @@ HOST = LocalHost()
 MOST_FLOWS = 20_000
 MOST_ADDRESSES = 1024
 MOST_CARDS = 64
+# Bytes: bpf(4) sends no frame whose contents with a VLAN's tag are larger than the MTU (bpf_movein, sys/net/bpf.c).
+TAGGED_MTU = 1500 + 4
 
 
 def _card(value: object) -> str:
@@ -41,7 +44,7 @@ def _bridge(value: object) -> str:
 def ovs_prepare(uplinks: list[str]) -> None:
     """``br-int`` without ports whose interfaces are gone, and a bridge ``br-CARD`` for each of these cards, with it.
 
-    A card must have no address.
+    A card must have no address. Its MTU becomes at least 1504, with room for a tag behind the header.
     """
     cards = [_card(value) for value in checks.items(uplinks, MOST_CARDS, "uplinks")]
     for card in cards:
@@ -57,7 +60,10 @@ def ovs_prepare(uplinks: list[str]) -> None:
             ovs.unplug(HOST, ovs.INTEGRATION, name)
     for card in cards:
         switch_ports.close_to_host(HOST, card)
+        # frames that the card put together are larger than a capture, and than the network's
         ifnet.turn_off(HOST, card, "lro")
+        if get_interface(HOST, card).mtu < TAGGED_MTU:
+            ifnet.set_mtu(HOST, card, TAGGED_MTU)
         ifnet.set_up(HOST, card)
         ovs.ensure_bridge(HOST, f"br-{card}")
         ovs.plug(HOST, f"br-{card}", card, {}, dead=False)
@@ -81,6 +87,32 @@ def ovs_plug(interface: str, port_id: str, mac: str, vm_uuid: str | None) -> Non
 def ovs_unplug(interface: str) -> None:
     """Take a tap… out of ``br-int``; gone is fine. Its guard goes with the interface."""
     ovs.unplug(HOST, ovs.INTEGRATION, checks.tap_name(interface))
+
+
+@entry
+def ovs_keep_closed() -> list[str]:
+    """Put back the guards that keep ports' frames from the host's own stack; returns the ports that had lost theirs.
+
+    A port whose guard cannot be put back goes down, and the error is raised when all were looked at.
+    """
+    ports = {name for name in ovs.list_ports(HOST, ovs.INTEGRATION) if name.startswith("tap")}
+    for card in (name for name, tied in conf.network_cards(conf.register(cfg.CONF)).items() if tied is None):
+        found = ovs.find_port(HOST, card)
+        if found is not None and found.bridge == f"br-{card}":
+            ports.add(card)
+    lost = sorted((ports & set(list_interfaces(HOST))) - set(netgraph.list_guards(HOST)))
+    failed: HostError | None = None
+    for name in lost:
+        try:
+            switch_ports.close_to_host(HOST, name)
+        except NoSuchInterface:
+            continue  # gone meanwhile, and its frames with it
+        except HostError as e:
+            failed = e
+            ifnet.set_down(HOST, name)
+    if failed is not None:
+        raise failed
+    return lost
 
 
 @entry

@@ -5,11 +5,23 @@ from oslo_config import cfg
 from beastack.freebsd import ifnet, netgraph, ovs
 from beastack.freebsd.bpf_guard import drop_all
 from beastack.freebsd.host import Host
+from beastack.freebsd.ifnet_read import get_interface
 from beastack.privsep import conf
+from beastack.privsep.checks import Refused
+
+# Open vSwitch asks libpcap for 2,048 bytes of a frame (PCAP_SNAPLEN, lib/netdev-bsd.c): what is longer it would send on
+# broken. Less an Ethernet header and a VLAN's tag.
+MOST_MTU = 2048 - 14 - 4
 
 
 def close_to_host(host: Host, interface: str) -> None:
-    """The host's own stack gets none of the interface's frames; what is sent there goes out."""
+    """The host's own stack gets none of the interface's frames; what is sent there goes out.
+
+    Raises Refused for an interface whose frames Open vSwitch could not read whole.
+    """
+    mtu = get_interface(host, interface).mtu
+    if mtu > MOST_MTU:
+        raise Refused(f"interface: {interface} has an MTU of {mtu}: Open vSwitch reads frames of at most {MOST_MTU}")
     netgraph.set_guard(host, interface, drop_all())
 
 
@@ -25,10 +37,12 @@ def plug(host: Host, tap: str, port_id: str, mac: str, vm_uuid: str | None) -> N
     ovs.plug(host, ovs.INTEGRATION, tap, ids)
 
 
-def plug_if_switched(host: Host, tap: str, port_id: str, mac: str) -> None:
-    """The same for a jail's port, where Open vSwitch joins this host's ports."""
-    if conf.openvswitch(cfg.CONF):
+def plug_if_switched(host: Host, tap: str, port_id: str, mac: str) -> bool:
+    """The same for a jail's port, and True, where Open vSwitch joins this host's ports."""
+    switched = conf.openvswitch(cfg.CONF)
+    if switched:
         plug(host, tap, port_id, mac, None)
+    return switched
 
 
 def unplug_if_switched(host: Host, tap: str) -> None:

@@ -70,7 +70,7 @@ LISTED = {
         *("ensure_dhcp_jail", "remove_dhcp_jail", "list_dhcp_jails", "ensure_jail_port", "remove_jail_port"),
         *("list_jail_ports", "set_jail_addresses", "set_jail_default_route"),
     },
-    "ovs": {"ovs_prepare", "ovs_plug", "ovs_unplug", "ovs_flows", "ovs_end_states"},
+    "ovs": {"ovs_prepare", "ovs_keep_closed", "ovs_plug", "ovs_unplug", "ovs_flows", "ovs_end_states"},
     "routers": {
         *("ensure_router_jail", "remove_router_jail", "list_router_ports", "ensure_router_port"),
         *("remove_router_port", "set_router_addresses", "set_router_routes", "load_router_rules"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from oslo_config import cfg
 
-from beastack.freebsd.errors import NotOurs
+from beastack.freebsd.errors import HostError, NotOurs
 from beastack.freebsd.host import Completed
 from beastack.freebsd.ovs import PortRefused
 from beastack.privsep import checks, conf, context, ovs
@@ -31,6 +31,7 @@ class Switch:
         self.guards: set[str] = set()
         self.ran: list[str] = []
         self.states = ""
+        self.deaf = False
 
     def run(self, argv: Sequence[str], *, input: str | None = None, check: bool = True, **kw: object) -> Completed:
         words = [word for word in argv if not word.startswith("--timeout")]
@@ -56,6 +57,15 @@ class Switch:
                     out += f"  {'out':15} {name:15} ether        00000001        upper          \n"
                 else:
                     rc, err = 1, "ngctl: send msg: No such file or directory"
+            case ["ovs-vsctl", "list-ports", bridge]:
+                out = "".join(f"{name}\n" for name, found in self.ports.items() if found[0] == bridge)
+            case ["ngctl", "list"]:
+                line = "  Name: bsg_{}  Type: bpf             ID: 0000002a   Num hooks: 2\n"
+                out = "There are 9 total nodes:\n" + "".join(map(line.format, sorted(self.guards)))
+            case ["ifconfig", "-a"]:
+                out = "".join(self.interfaces.values())
+            case ["ngctl", "-f", "-"] if self.deaf:
+                rc, err = 71, "ngctl: send msg: Cannot allocate memory"
             case ["ngctl", "-f", "-"]:
                 self.guards.add((input or "").split()[1].rstrip(":"))
             case ["ovs-appctl", "dpctl/dump-conntrack", _]:
@@ -96,6 +106,35 @@ def test_a_port_is_closed_to_the_host_and_dead_until_it_is_wired(switch: Switch)
     # again, with a guest: it stays wired
     call("ovs_plug")(TAP, PORT, MAC, PORT)
     assert "4095" not in switch.vsctl()[1] and f'external_ids:vm-uuid="{PORT}"' in switch.vsctl()[1]
+
+
+def test_frames_are_whole_where_the_switch_reads_them(switch: Switch) -> None:
+    call("ovs_plug")(TAP, PORT, MAC, None)
+    call("ovs_prepare")(["em0"])
+    assert f"ifconfig {TAP} -txcsum -txcsum6 -lro" in switch.ran and "ifconfig em0 -lro" in switch.ran
+    assert "ifconfig em0 mtu 1504" in switch.ran
+    for name, do in (
+        (TAP, lambda: call("ovs_plug")(TAP, PORT, MAC, None)),
+        ("em0", lambda: call("ovs_prepare")(["em0"])),
+    ):
+        switch.interfaces[name] = switch.interfaces[name].replace("mtu 1450", "mtu 9000")
+        with pytest.raises(checks.Refused, match=f"{name} has an MTU of 9000: .* at most 2030"):
+            do()
+
+
+def test_a_lost_guard_is_put_back_and_else_the_port_goes_down(switch: Switch) -> None:
+    call("ovs_plug")(TAP, PORT, MAC, None)
+    call("ovs_prepare")(["em0"])
+    switch.ports["tap-gone"], switch.ports["int-br-em0"] = ("br-int", 7), ("br-int", 8)
+    assert call("ovs_keep_closed")() == []
+    switch.guards.clear()
+    assert call("ovs_keep_closed")() == ["em0", TAP]
+    assert switch.guards == {"em0", TAP}
+    switch.guards.remove("em0")
+    switch.deaf = True
+    with pytest.raises(HostError):
+        call("ovs_keep_closed")()
+    assert "ifconfig em0 down" in switch.ran and f"ifconfig {TAP} down" not in switch.ran
 
 
 def test_a_port_of_another_bridge_or_none_is_not_taken(switch: Switch) -> None:

@@ -15,6 +15,7 @@ from os_ken.base import app_manager
 from oslo_config import cfg
 
 from beastack.neutron.ovs.bridge import NAME
+from beastack.neutron.ovs.watch import GuardWatch
 from beastack.privsep import ovs
 
 FIREWALL = "beastack_ovs"
@@ -50,4 +51,5 @@ def main() -> None:
     except ValueError as e:
         raise SystemExit(str(e)) from e
     ovs.ovs_prepare(wanted)
+    GuardWatch().start()
     app_manager.AppManager.run_apps(list(APPS))
