@@ -11,6 +11,7 @@ Seconds. Root.
 
 import argparse
 import json
+import os
 import re
 import socket
 import struct
@@ -193,7 +194,8 @@ def measured(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
     uuid = next(iter(demo.compute.servers(name="^first$"))).id
     first = logged(ours.log.read_text(errors="replace").splitlines(), uuid)
     virt, cpu = acceleration()
-    results: dict[str, Any] = {"virt": virt, "sides": {ours.name: {"first": first.phases, "alone": [], "many": []}}}
+    results: dict[str, Any] = {"virt": virt, "load": options.load, "sides": {}}
+    results["sides"][ours.name] = {"first": first.phases, "alone": [], "many": []}
     sides, other = [ours], None
     try:
         if options.libvirt:
@@ -216,7 +218,7 @@ def measured(layout: Layout, options: argparse.Namespace) -> dict[str, Any]:
 def printed(results: dict[str, Any], options: argparse.Namespace) -> None:
     """Tables."""
     accelerated = "KVM" if results["virt"] == "kvm" else "software emulation"
-    print(f"{described()}; guests: {accelerated}; disks: {options.disks}.")
+    print(f"{described()} (before: {results['load']:.1f}); guests: {accelerated}; disks: {options.disks}.")
     print("Median of the servers; hypervisor, outside and dhcp count from the API call.\n")
     sides, lines = results["sides"], []
     for kind, words in (("alone", f"alone ({options.rounds} rounds)"), ("many", f"{options.many} at once")):
@@ -244,6 +246,7 @@ def main() -> None:
     parser.add_argument("--libvirt", action="store_true", help="the same with upstream's libvirt driver, in turn")
     parser.add_argument("--json", type=Path, help="also write the raw figures there")
     options = parser.parse_args()
+    options.load = os.getloadavg()[0]
     if options.libvirt:
         debs.unpacked()  # what cannot be had is said before a cloud is made
     with cloud_of(options.disks) as layout:

@@ -54,7 +54,7 @@ def _init(name: str, packages: Path, keep: Path) -> None:
         run(*argv)
     for folder in FRESH:
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
-    keep.mkdir(parents=True)
+    keep.mkdir(parents=True, exist_ok=True)
     # not by mount(8), which makes the name of it that was there before
     mount(f"/proc/self/fd/{kept}", str(keep), None, MS_BIND | MS_REC)
     os.close(kept)
