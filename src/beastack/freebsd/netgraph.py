@@ -8,22 +8,19 @@ A guard of several programs is a chain: what the first does not pass leaves by `
 node's ``more1`` with the second program, and so on; what the last one does not pass is dropped.
 """
 
-import re
 from collections.abc import Sequence
 
+from beastack.freebsd import ngctl
 from beastack.freebsd.bpf import Instruction, text
 from beastack.freebsd.bpf_guard import MAX_PROGRAMS, BadGuard, pass_all
 from beastack.freebsd.errors import CommandFailed, UnexpectedOutput
 from beastack.freebsd.host import Host
 
-PREFIX = "bsg_"
+PREFIX = ngctl.GUARD
 # The kernel parses a message's text into, and sockets carry it in, 20 KiB (ng_base.c, ng_socket.c).
 MAX_TEXT = 19_000
-_NODE = re.compile(r"  Name: (?P<name>\S+) +Type: (?P<type>\S+) +ID: [0-9a-f]+ +Num hooks: (?P<hooks>\d+)")
-_HOOK = re.compile(r"  (?P<hook>\S+) +(?P<peer>\S+) +(?P<type>\S+) +[0-9a-f]+ +(?P<there>\S+) *")
 # Hooks of a guard that is not half-made: two, and two more for each link.
-_WHOLE = frozenset(str(2 * count) for count in range(1, MAX_PROGRAMS + 1))
-_ABSENT = "No such file or directory"
+_WHOLE = frozenset(2 * count for count in range(1, MAX_PROGRAMS + 1))
 
 
 def node(interface: str) -> str:
@@ -31,32 +28,34 @@ def node(interface: str) -> str:
     return PREFIX + interface
 
 
-def _hooks(host: Host, interface: str) -> dict[str, tuple[str, str]] | None:
+def hooks(host: Host, interface: str) -> dict[str, tuple[str, str]] | None:
     """Hook -> (peer's name, peer's hook) of the interface's guard; None when there is none."""
-    argv = ["ngctl", "show", f"{node(interface)}:"]
-    done = host.run(argv, check=False)
-    if done.rc:
-        if _ABSENT in done.err + done.out:
-            return None
-        raise CommandFailed(argv, done.rc, done.out, done.err)
-    lines = done.out.splitlines()
-    head = _NODE.match(lines[0]) if lines else None
-    if head is None or head["type"] != "bpf":
-        raise UnexpectedOutput(argv, done.out, "a node of type bpf")
-    found = [match for line in lines[3:] if (match := _HOOK.fullmatch(line))]
-    if len(found) != int(head["hooks"]):
-        raise UnexpectedOutput(argv, done.out, f"{head['hooks']} hooks")
-    return {match["hook"]: (match["peer"], match["there"]) for match in found}
+    return ngctl.hooks(host, node(interface), "bpf")
 
 
 def _connect(host: Host, interface: str) -> None:
     """A fresh node between the hooks, which drops everything."""
-    steps = (
-        f"mkpeer {interface}: bpf lower in",
-        f"name {interface}:lower {node(interface)}",
-        f"connect {interface}: {node(interface)}: upper out",
+    ngctl.script(
+        host,
+        (
+            f"mkpeer {interface}: bpf lower in",
+            f"name {interface}:lower {node(interface)}",
+            f"connect {interface}: {node(interface)}: upper out",
+        ),
     )
-    host.run(["ngctl", "-f", "-"], input="".join(f"{step}\n" for step in steps))
+
+
+def _connect_before(host: Host, interface: str, limit: str) -> None:
+    """The same where the interface has a limit and no guard: frames come to the guard first."""
+    ngctl.script(
+        host,
+        (
+            f"rmhook {limit}: lower",
+            f"mkpeer {interface}: bpf lower in",
+            f"name {interface}:lower {node(interface)}",
+            f"connect {limit}: {node(interface)}: lower out",
+        ),
+    )
 
 
 def _links(count: int) -> dict[str, str]:
@@ -67,10 +66,16 @@ def _links(count: int) -> dict[str, str]:
 
 def _whole(host: Host, interface: str) -> int:
     """How many programs the interface's guard has room for; 0 when it is not whole."""
-    hooks = _hooks(host, interface)
-    count = len(hooks or {}) // 2
+    found = hooks(host, interface) or {}
+    count = len(found) // 2
     links = {hook: (node(interface), other) for hook, other in _links(count).items()}
-    return count if hooks == {"in": (interface, "lower"), "out": (interface, "upper"), **links} else 0
+    limit = ngctl.LIMIT + interface
+    if found.get("out") == (limit, "lower"):
+        behind = {"lower": (node(interface), "out"), "upper": (interface, "upper")}
+        if ngctl.hooks(host, limit, "car") != behind:
+            return 0
+        found["out"] = (interface, "upper")
+    return count if found == {"in": (interface, "lower"), "out": (interface, "upper"), **links} else 0
 
 
 def _message(this: str, match: str, otherwise: str, program: Sequence[Instruction]) -> str:
@@ -80,7 +85,8 @@ def _message(this: str, match: str, otherwise: str, program: Sequence[Instructio
 def set_guard(host: Host, interface: str, *programs: Sequence[Instruction]) -> None:
     """Let through what one of ``programs`` passes, and nothing else. Raises BadGuard when the kernel could not take it.
 
-    While a guard is replaced, a frame may pass that the old or the new one passes, and no other.
+    While a guard is replaced, a frame may pass that the old or the new one passes, and no other. The interface's limit
+    stays, unless what was found had to be made anew: the caller sees to that (``car.set_rate``).
     """
     if not programs:
         raise BadGuard("a guard without a program would close the port")
@@ -97,10 +103,7 @@ def set_guard(host: Host, interface: str, *programs: Sequence[Instruction]) -> N
         try:
             _connect(host, interface)
         except CommandFailed:
-            # a node that was left half-made, under our name or none
-            for left in (path, f"{interface}:lower", f"{interface}:upper"):
-                _shutdown(host, left)
-            _connect(host, interface)
+            _make_room(host, interface)
         room = 1
     # a new link has no program and drops everything; links that are too many are reached by nothing and stay
     for n in range(room, len(programs)):
@@ -108,33 +111,39 @@ def set_guard(host: Host, interface: str, *programs: Sequence[Instruction]) -> N
     found = _whole(host, interface)
     if found < len(programs):
         raise UnexpectedOutput(["ngctl", "show", path], f"{found} programs", f"room for {len(programs)}")
-    for message in [*reversed(messages), _message("out", "in", "in", pass_all())]:
+    for message in [*reversed(messages), way_back()]:
         host.run(["ngctl", "msg", path, "setprogram", message])
 
 
-def _shutdown(host: Host, path: str) -> None:
-    argv = ["ngctl", "shutdown", path]
-    done = host.run(argv, check=False)
-    if done.rc and _ABSENT not in done.err + done.out:
-        raise CommandFailed(argv, done.rc, done.out, done.err)
+def _make_room(host: Host, interface: str) -> None:
+    """A fresh node although something is there: a limit alone, or what was left half-made, under our name or none."""
+    limit = ngctl.LIMIT + interface
+    alone = {"lower": (interface, "lower"), "upper": (interface, "upper")}
+    if hooks(host, interface) is None and ngctl.hooks(host, limit, "car") == alone:
+        _connect_before(host, interface, limit)
+        return
+    for left in (f"{node(interface)}:", f"{limit}:", f"{interface}:lower", f"{interface}:upper"):
+        ngctl.shutdown(host, left)
+    _connect(host, interface)
+
+
+def way_back() -> str:
+    """The program of a guard's ``out``: what comes to the guest's side passes. It goes with the hook's connection."""
+    return _message("out", "in", "in", pass_all())
 
 
 def clear_guard(host: Host, interface: str) -> None:
-    """Remove the interface's guard; gone is fine."""
-    _shutdown(host, f"{node(interface)}:")
+    """Remove the interface's guard; gone is fine. A limit behind it stays."""
+    behind = (hooks(host, interface) or {}).get("out") == (ngctl.LIMIT + interface, "lower")
+    ngctl.shutdown(host, f"{node(interface)}:")
+    if behind and any(found.name == interface for found in ngctl.nodes(host)):
+        ngctl.script(host, (f"connect {interface}: {ngctl.LIMIT}{interface}: lower lower",))
 
 
 def list_guards(host: Host) -> list[str]:
     """Interfaces that have a whole guard (`ngctl list`). Raises UnexpectedOutput."""
-    done = host.run(["ngctl", "list"])
-    lines = done.out.splitlines()
-    if not lines or not lines[0].startswith("There are "):
-        raise UnexpectedOutput(done.argv, done.out, "There are N total nodes:")
-    found = []
-    for line in lines[1:]:
-        match = _NODE.match(line)
-        if match is None:
-            raise UnexpectedOutput(done.argv, line, "a node")
-        if match["type"] == "bpf" and match["name"].startswith(PREFIX) and match["hooks"] in _WHOLE:
-            found.append(match["name"].removeprefix(PREFIX))
-    return sorted(found)
+    return sorted(
+        found.name.removeprefix(PREFIX)
+        for found in ngctl.nodes(host)
+        if found.kind == "bpf" and found.name.startswith(PREFIX) and found.hooks in _WHOLE
+    )

@@ -1,6 +1,9 @@
-"""Owns the control messages of an ng_bpf node: setprogram, getprogram, getstats and their like (ng_bpf(4))."""
+"""Owns the control messages of an ng_bpf node: setprogram, getprogram, getstats and their like (ng_bpf(4)).
 
-from beastack.sim import bpfvm, ngmessage
+Those of an ng_car node are ngcar's.
+"""
+
+from beastack.sim import bpfvm, ngcar, ngmessage
 from beastack.sim.bpfvm import Instruction
 from beastack.sim.nggraph import INVALID, NO_ENTRY, Hook, Node, Refused
 
@@ -8,7 +11,12 @@ _BPF_COMMANDS = {"setprogram": 1, "getprogram": 2, "getstats": 3, "clrstats": 4,
 
 
 def message(node: Node, command: str, text: str) -> tuple[int, str] | None:
-    """A control message to a bpf node: the number of the command and the text of the response, if there is one."""
+    """A control message to a node: the number of the command and the text of the response, if there is one."""
+    if node.car is not None and command in ngcar.COMMANDS:
+        try:
+            return node.car.message(command, text)
+        except ngmessage.BadMessage as e:
+            raise Refused(str(e) if "not simulated" in str(e) else INVALID) from None
     if node.kind != "bpf" or command not in _BPF_COMMANDS:
         raise Refused("Function not implemented")
     try:

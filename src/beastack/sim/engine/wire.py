@@ -135,12 +135,19 @@ class Wire:
         if len(frame) < 14 or not interface.up or interface.monitor or self._hops >= MAX_HOPS:
             self.dropped += 1
             return
+        guard = interface.vnet.netgraph
+        if guard is not None and header[0] & NEEDS_CSUM and guard.measures(interface.name):
+            # what Linux hands over as one large segment would come in frames, and netgraph measures each
+            frames = list(plain_frames(header, frame))
+            if len(frames) > 1:
+                for one in frames:
+                    self.arrive(interface, one, NO_OFFLOAD)
+                return
         self._hops += 1
         try:
             # ether_input_internal(): bpf(4) has its copy, with the tag, before ng_ether(4) may claim the frame
             if interface.capture is not None:
                 self.dropped += interface.capture.copy(interface, frame, header)
-            guard = interface.vnet.netgraph
             tagged = frame[12:14] == vlan.PLAIN_TAG and len(frame) >= 14 + vlan.TAG_SIZE
             # ether_input() takes the tag off before ng_ether(4) hands the frame on, and keeps it beside the frame
             seen = frame[:12] + frame[16:] if tagged else frame

@@ -22,6 +22,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "netgraph": ("netgraph",),
     "ng_ether": ("ng_ether",),
     "ng_bpf": ("ng_bpf",),
+    "ng_car": ("ng_car",),
     "ng_socket": ("ng_socket",),
     "ng_bridge": ("ng_bridge",),
     "ng_eiface": ("ng_eiface",),
@@ -88,7 +89,7 @@ def kldunload(request: Request) -> Reply:
         name = _file(word)
         if name not in request.state.sysctls.modules:
             raise Failed(f"kldunload: can't find file {word}")
-        if name in ("pf", "netgraph", "ng_ether", "ng_bpf", "if_bridge", "if_epair"):
+        if name in ("pf", "netgraph", "ng_ether", "ng_bpf", "ng_car", "if_bridge", "if_epair"):
             raise Failed("kldunload: can't unload file: Device busy")
         request.state.sysctls.modules.discard(name)
         if name in _NODES:
