@@ -43,6 +43,8 @@ GOOD: dict[str, object] = {
     "timeouts": TIMES,
     "limits": None,
     "pairs": [["fa:16:3e:00:00:01", "10.0.0.1"]],
+    "kbps": 1000,
+    "burst_kb": 0,
     "graceful_seconds": 5,
     "bridge": "brq6f1a4f2e-0c",
     "interfaces.ensure_bridge.name": "brq6f1a4f2e-0c",

@@ -71,6 +71,7 @@ LISTED = {
         *("list_jail_ports", "set_jail_addresses", "set_jail_default_route"),
     },
     "ovs": {"ovs_prepare", "ovs_keep_closed", "ovs_plug", "ovs_unplug", "ovs_flows", "ovs_end_states"},
+    "rates": {"set_rate", "clear_rate", "list_rates"},
     "routers": {
         *("ensure_router_jail", "remove_router_jail", "list_router_ports", "ensure_router_port"),
         *("remove_router_port", "set_router_addresses", "set_router_routes", "load_router_rules"),

@@ -118,7 +118,7 @@ def agent(
         "metadata_socket": socket,
         "physical_interfaces": ",".join(cards.values()),
         "tunnel_address": address,
-        "privsep_entries": "interfaces,uplinks,pf,guard,jails,dhcp,routers,router_daemons",
+        "privsep_entries": "interfaces,uplinks,pf,guard,rates,jails,dhcp,routers,router_daemons",
     }
     if switch == "openvswitch":
         _openvswitch(sections, cards)
