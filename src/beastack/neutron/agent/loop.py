@@ -84,6 +84,7 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
         if self._pace is not None:
             self._pace.wait()
         found = super().scan_devices(previous, sync)
+        self.mgr.retain(found["current"] | found["removed"])
         if self._pace is not None:
             self._pace.found(found["current"])
         return found

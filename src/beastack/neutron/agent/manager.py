@@ -7,7 +7,7 @@ rules and its guard are in force, and leaves the bridge when one of them is refu
 
 import threading
 from collections import deque
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -196,6 +196,12 @@ class BridgeManager(base.CommonAgentManagerBase):
         """The server deleted a network; its bridge goes when its last port goes."""
         with self._lock:
             self._quietly(f"bridge of network {network_id}", self._sweep)
+
+    def retain(self, devices: Collection[str]) -> None:
+        """Rules of ports whose devices are not among these, the host's and those to be removed next, go."""
+        driver = self._driver()
+        if driver is not None:
+            driver.retain(devices)
 
     def settle(self, devices: Iterable[str]) -> None:
         """The server was asked about these: those that it does not know belong in no bridge."""

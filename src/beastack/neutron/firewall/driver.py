@@ -10,7 +10,7 @@ unknown). Here they are closed until the agent has read the owner from the serve
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from neutron.agent import firewall
@@ -142,6 +142,17 @@ class PfFirewallDriver(firewall.FirewallDriver):
                 return "the server has not described its security groups"
             return None if device in self._loaded else "its rules are not loaded"
 
+    def retain(self, devices: Collection[str]) -> None:
+        """Remove the ports of all other devices: the host does not have them.
+
+        A message that names a device can be read before its removal and be acted on after it. Rules that could not be
+        removed are tried again.
+        """
+        with self._lock:
+            late = (self._plans.keys() | self._ports.keys() | self._trusted | self._unknown) - set(devices)
+            if late or self._gone:
+                self.remove_trusted_ports(late)
+
     def forget(self, devices: Iterable[str]) -> None:
         """pf does not hold these ports' rules any more; they are loaded again with the next change."""
         with self._lock:
@@ -214,5 +225,6 @@ class PfFirewallDriver(firewall.FirewallDriver):
         self._tables.use(device, (), {})
         try:
             pf.unload_port(device)
-        except Exception as e:  # noqa: BLE001 - a rest of rules for an absent interface harms nobody; the next start removes it
-            LOG.warning("Port %s: its rules stay behind: %s", device, e)
+        except Exception as e:  # noqa: BLE001 - a rest of rules for an absent interface harms nobody; it is tried again
+            self._gone.add(device)
+            LOG.warning("Port %s: its rules stay behind for now: %s", device, e)

@@ -267,3 +267,21 @@ def test_a_bridge_that_was_swept_after_the_scan_is_made_again(
     bridge.setup_arp_spoofing_protection(TAP, details())
     assert bridge.plug_interface(NETWORK, SEGMENT, TAP, "compute:nova")
     assert members(net) == {"em0", TAP}
+
+
+def test_each_look_at_the_host_removes_rules_of_ports_that_it_has_not(
+    bridge: manager.BridgeManager, net: FakeNet, sg_agent: Any
+) -> None:
+    net.tap(TAP)
+    loop = BridgeAgentLoop(bridge, mock.Mock(), 1, 10, "type", "binary")
+    loop.rpc_callbacks = bridge.get_rpc_callbacks(mock.Mock(), mock.Mock(), sg_agent)
+    first = loop.scan_devices(None, True)
+    filtered(sg_agent)
+    assert pf.list_anchors(net) == [TAP]
+    del net.net[TAP]
+    second = loop.scan_devices(first, False)
+    assert (second["removed"], pf.list_anchors(net)) == ({TAP}, [TAP])  # upstream removes these next
+    sg_agent.firewall.remove_trusted_ports({TAP})
+    filtered(sg_agent)  # by a message that was late
+    loop.scan_devices(second, False)
+    assert pf.list_anchors(net) == []

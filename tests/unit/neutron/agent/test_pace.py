@@ -117,7 +117,7 @@ def test_the_loop_waits_in_its_scan_and_not_in_upstream_s_sleep(
             threading.Timer(0.05, loop.expect, ["tap1"]).start()
         if len(scans) == 3:
             raise Enough
-        return {"current": set()}
+        return {"current": set(), "removed": set()}
 
     monkeypatch.setattr(_common_agent.CommonAgentLoop, "scan_devices", scan)
     loop.sg_agent = mock.Mock()

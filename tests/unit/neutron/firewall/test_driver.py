@@ -116,6 +116,31 @@ def test_unknown_devices_get_no_rules_until_trusted(agent: Any, net: FakeNet) ->
     assert taken(net) == [f"unload_port {OTHER}"]
 
 
+def test_a_message_that_was_late_leaves_no_rules(agent: Any, net: FakeNet) -> None:
+    agent.setup_port_filters({TAP}, set())
+    agent.security_groups_rule_updated([SG])  # the device is noted
+    agent.remove_devices_filter({TAP})
+    agent.setup_port_filters(set(), set())  # and filtered again: the server has not deleted its port yet
+    assert pf.list_anchors(net) == [TAP]
+    agent.firewall.retain({OTHER})
+    assert pf.list_anchors(net) == []
+    assert agent.firewall.ports == {}
+    taken(net)
+    agent.firewall.retain({OTHER})
+    assert taken(net) == []
+
+
+def test_rules_that_stayed_behind_are_removed_later(agent: Any, net: FakeNet) -> None:
+    agent.setup_port_filters({TAP}, set())
+    net.broken.add("unload_port")
+    agent.remove_devices_filter({TAP})
+    assert pf.list_anchors(net) == [TAP]
+    net.broken.clear()
+    agent.firewall.retain(set())
+    assert pf.list_anchors(net) == []
+    assert agent.firewall.ready(TAP) is not None
+
+
 def test_what_pf_does_not_take_closes_one_port(
     agent: Any, net: FakeNet, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
