@@ -81,6 +81,13 @@ def test_a_cd_a_screen_and_wired_memory(host: Host, machine: bhyve.Machine, runn
     assert found["memory.wired"] == "true"
 
 
+def test_a_card_of_another_kind(host: Host, machine: bhyve.Machine, running: Release) -> None:
+    card = bhyve.Nic("tap01234567-89", "fa:16:3e:11:22:33", 1450, bhyve.NicKind.E1000)
+    found = settings(host, replace(machine, nics=(card,)), running)
+    assert found["pci.0.14.0.device"] == "e1000"
+    assert (found["pci.0.14.0.backend"], found["pci.0.14.0.mac"]) == (card.tap, card.mac)
+
+
 def test_a_console_on_tcp(host: Host, machine: bhyve.Machine, running: Release) -> None:
     found = settings(host, replace(machine, console=bhyve.TcpConsole(7007)), running)
     assert found["lpc.com1.path"] == "tcp=127.0.0.1:7007"

@@ -26,6 +26,7 @@ from beastack.freebsd.bhyve_parts import (
     FrameBuffer,
     Limit,
     Nic,
+    NicKind,
     NmdmConsole,
     PciDevice,
     Pin,
@@ -49,6 +50,7 @@ __all__ = [
     "Limit",
     "Machine",
     "Nic",
+    "NicKind",
     "NmdmConsole",
     "PciDevice",
     "Pin",
@@ -198,8 +200,8 @@ def _devices(machine: Machine, can: Capabilities) -> Iterator[str]:
     if machine.cd is not None:
         yield f"{CD_SLOT},ahci-cd,{machine.cd.path},ro"
     for slot, nic in enumerate(machine.nics, start=_FIRST_NIC_SLOT):
-        mtu = "" if nic.mtu is None else f",mtu={nic.mtu}"
-        yield f"{slot},virtio-net,{nic.tap},mac={nic.mac}{mtu}"
+        mtu = "" if nic.mtu is None or nic.kind is NicKind.E1000 else f",mtu={nic.mtu}"
+        yield f"{slot},{nic.kind.value},{nic.tap},mac={nic.mac}{mtu}"
     for slot, device in zip(range(28, 28 - len(machine.passthrough), -1), machine.passthrough, strict=True):
         yield f"{slot},passthru,{device.bus}/{device.slot}/{device.function}"
     screen = machine.frame_buffer

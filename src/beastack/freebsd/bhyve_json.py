@@ -5,7 +5,7 @@ and present, every value has exactly its type (true is no 1), no key stands twic
 passes is checked again by the dataclasses of `bhyve.py` (bhyve(8)).
 Version 1, which guests that were started by an older
 Beastack have, knows neither further consoles nor channels, and a frame buffer on TCP only; version 2 knows no slots of
-disks, passed through devices, pins and limits. Standard library only.
+disks, passed through devices, pins and limits; version 3 knows cards of one kind. Standard library only.
 """
 
 import json
@@ -25,6 +25,7 @@ from beastack.freebsd.bhyve import (
     Limit,
     Machine,
     Nic,
+    NicKind,
     NmdmConsole,
     PciDevice,
     Pin,
@@ -33,7 +34,7 @@ from beastack.freebsd.bhyve import (
     Topology,
 )
 
-VERSION = 3
+VERSION = 4
 MAX_BYTES = 64 * 1024
 
 T = TypeVar("T")
@@ -48,8 +49,8 @@ def dump(machine: Machine) -> str:
     if machine.frame_buffer is not None:
         kind = "tcp" if isinstance(machine.frame_buffer, FrameBuffer) else "unix"
         values["frame_buffer"] = {"kind": kind, **values["frame_buffer"]}
-    for disk in values["disks"]:
-        disk["kind"] = disk["kind"].value
+    for part in (*values["disks"], *values["nics"]):
+        part["kind"] = part["kind"].value
     return json.dumps({"version": VERSION, **values}, indent=1, sort_keys=True)
 
 
@@ -127,7 +128,7 @@ def _optional(value: dict[str, object] | None, where: str, build: Callable[[_Rea
 
 def _machine(reader: _Reader) -> Machine:
     version = reader.take("version", int)
-    if version not in (1, 2, VERSION):
+    if version not in range(1, VERSION + 1):
         raise BadMachine(f"machine: the version is not from 1 to {VERSION}")
     screen = _screen if version > 1 else _frame_buffer
     return Machine(
@@ -138,7 +139,7 @@ def _machine(reader: _Reader) -> Machine:
         bootrom=_whole(reader.take("bootrom", dict), "bootrom", _bootrom),
         console=_whole(reader.take("console", dict), "console", _console),
         disks=_each(reader.take("disks", list), "disks", _disk if version > 2 else _disk_without_slot),
-        nics=_each(reader.take("nics", list), "nics", _nic),
+        nics=_each(reader.take("nics", list), "nics", _nic if version > 3 else _nic_without_kind),
         cd=_optional(reader.maybe("cd", dict), "cd", lambda part: Cd(part.take("path", str))),
         frame_buffer=_optional(reader.maybe("frame_buffer", dict), "frame_buffer", screen),
         random=reader.take("random", bool),
@@ -192,6 +193,13 @@ def _disk_without_slot(reader: _Reader) -> Disk:
 
 
 def _nic(reader: _Reader) -> Nic:
+    kind = reader.take("kind", str)
+    if kind not in {known.value for known in NicKind}:
+        raise BadMachine(f"nics: {kind!r} is not known")
+    return replace(_nic_without_kind(reader), kind=NicKind(kind))
+
+
+def _nic_without_kind(reader: _Reader) -> Nic:
     return Nic(reader.take("tap", str), reader.take("mac", str), reader.maybe("mtu", int))
 
 

@@ -102,13 +102,21 @@ class Bootrom:
             _check_path(self.variables, "bootrom variables")
 
 
+class NicKind(Enum):
+    """Emulations of a card: bhyve(8) has these two. The guest of an e1000 is not told an MTU by it."""
+
+    VIRTIO = "virtio-net"
+    E1000 = "e1000"
+
+
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """A virtio-net on a tap of the host."""
+    """A card on a tap of the host."""
 
     tap: str
     mac: str
     mtu: int | None = None
+    kind: NicKind = NicKind.VIRTIO
 
     def __post_init__(self) -> None:
         require(_TAP.fullmatch(self.tap) is not None, f"nic: {self.tap!r} is no tap of a port")

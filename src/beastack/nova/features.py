@@ -12,7 +12,7 @@ from beastack.freebsd.bhyve import Capabilities
 from beastack.nova.driver import BhyveDriver
 from beastack.nova.libvirt import limits
 from beastack.nova.libvirt.runner import LibvirtRunner
-from beastack.nova.refusals import REASONS
+from beastack.nova.refusals import REASONS, UNBUILT, WITHOUT
 from nova.virt import driver as virt_driver
 
 RELEASES = ((14, 3), (15, 0), (15, 1))
@@ -29,6 +29,7 @@ class Feature:
     capability: str = ""
     needs: tuple[str, ...] = ()
     note: str = ""
+    asks: str = ""  # what a new server asks for, of refusals.UNBUILT
 
 
 _NEXT = "a running guest has it from its next stop and start, or hard reboot, on"
@@ -76,6 +77,19 @@ FEATURES = (
     Feature("host disabled with a reason", ("get_available_resource",)),
     Feature("change the password of a guest", ("set_admin_password",)),
     Feature("crash dump", ("trigger_crash_dump",)),
+    Feature("boot from a volume", ("spawn",), asks="a root disk on a volume"),
+    Feature("images with a kernel beside them", ("spawn",), asks="a kernel of its own"),
+    Feature("files injected into the disk", ("spawn",), asks="injected files without a config drive"),
+    Feature("volumes of several servers", ("attach_volume",), "supports_multiattach"),
+    Feature("tagged devices", ("spawn",), "supports_device_tagging"),
+    Feature("certificates of images", ("spawn",), "supports_trusted_certs"),
+    Feature("rescue of a server on a volume", ("rescue",), "supports_bfv_rescue"),
+    Feature("Secure Boot", ("spawn",), "supports_secure_boot"),
+    Feature("TPM", ("spawn",), "supports_vtpm"),
+    Feature("encrypted disks", ("spawn",), "supports_ephemeral_encryption"),
+    Feature("accelerators (cyborg)", ("spawn",), "supports_accelerators"),
+    Feature("shares (manila)", ("spawn",), "supports_virtio_fs"),
+    Feature("images in ISO", ("spawn",), "supports_image_type_iso"),
 )  # fmt: skip
 
 
@@ -89,7 +103,11 @@ def state(feature: Feature) -> str:
     for method in feature.methods:
         if method in REASONS:
             return f"refused: {REASONS[method]}"
+    if feature.asks:
+        return f"refused: {UNBUILT[feature.asks]}"
     promised = not feature.capability or bool(BhyveDriver.capabilities[feature.capability])
+    if not promised and feature.capability in WITHOUT:
+        return f"refused: {WITHOUT[feature.capability]}"
     return "works" if promised and all(map(own, feature.methods)) else "not built"
 
 

@@ -25,6 +25,7 @@ TRAITS = (
     os_traits.COMPUTE_STORAGE_BUS_VIRTIO,
     os_traits.COMPUTE_STORAGE_BUS_SATA,
     os_traits.COMPUTE_NET_VIF_MODEL_VIRTIO,
+    os_traits.COMPUTE_NET_VIF_MODEL_E1000,
     os_traits.COMPUTE_FIRMWARE_UEFI,
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 from oslo_log import log as logging
 from oslo_utils import excutils
 
-from beastack.nova import config_drive, disks, wishes
+from beastack.nova import config_drive, disks, refusals, wishes
 from beastack.nova.base import Base
 from beastack.nova.phases import Phases
 from beastack.nova.stores.base import RESCUE
@@ -57,17 +57,43 @@ class Life(Base):
                 LOG.exception("Spawning failed", instance=instance)
                 self._undo_spawn(context, instance, vif_list)
 
+    def prepare_for_spawn(self, instance: Any) -> None:
+        """What cannot be is refused here, before volumes are attached, and without a try on another host."""
+        try:
+            self._refuse_unbuilt(instance, instance.image_meta, None)
+        except (exception.BuildAbortException, exception.UnsupportedHardware, exception.InvalidInput) as error:
+            raise exception.InstanceUnacceptable(instance_id=instance.uuid, reason=error.format_message()) from error
+
     def _refuse_unbuilt(self, instance: Any, image_meta: Any, injected_files: Any) -> None:
         """What cannot be is refused before anything is made."""
         wishes.read(instance.flavor, image_meta)
-        asked = []
-        if not instance.image_ref:
-            asked.append("a root disk on a volume")
-        if injected_files and not config_drive.wanted(instance):
-            asked.append("injected files without a config drive")
-        if asked:
-            reason = f"the bhyve driver cannot give {' and '.join(asked)}"
+        reason = refusals.unbuilt(instance, injected_files, config_drive.wanted(instance))
+        if reason:
             raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=reason)
+
+    def rebuild(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: Any,
+        admin_password: Any,
+        allocations: Any,
+        bdms: Any,
+        detach_block_devices: Any,
+        attach_block_devices: Any,
+        network_info: Any = None,
+        evacuate: bool = False,
+        block_device_info: Any = None,
+        preserve_ephemeral: bool = False,
+        accel_uuids: Any = None,
+        reimage_boot_volume: bool = False,
+    ) -> None:
+        """Refuse an image that the guest could not start from while its disks are still there; the rest nova composes
+        of destroy and spawn, as it does for a driver that answers so.
+        """
+        self._refuse_unbuilt(instance, image_meta, injected_files)
+        raise NotImplementedError
 
     def _undo_spawn(self, context: Any, instance: Any, network_info: Any) -> None:
         """Clean up; what fails here must not hide why the spawn failed (nova calls destroy again)."""

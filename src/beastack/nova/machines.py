@@ -52,7 +52,10 @@ def build(
             bootrom=bhyve.Bootrom(bootrom, str(variables)),
             console=console,
             disks=disk,
-            nics=tuple(bhyve.Nic(vifs.tap_name(vif), vif["address"].lower(), vifs.mtu(vif)) for vif in network_info),
+            nics=tuple(
+                bhyve.Nic(vifs.tap_name(vif), vif["address"].lower(), vifs.mtu(vif), wishes.nic_kind)
+                for vif in network_info
+            ),
             cd=bhyve.Cd(str(drive)) if wishes.cd and drive.is_file() else None,
             random=wishes.random,
             wired=wishes.wired or bool(devices),

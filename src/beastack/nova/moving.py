@@ -12,7 +12,7 @@ from nova.conf import CONF
 from oslo_log import log as logging
 from oslo_utils import excutils
 
-from beastack.nova import disks, handover, volumes
+from beastack.nova import disks, handover, volumes, wishes
 from beastack.nova.base import Base
 from beastack.nova.certificate import Certificate
 from beastack.privsep import guest_files
@@ -59,6 +59,10 @@ class Moving(Base):
     ) -> str:
         """Stop it, keep its disks; what the other side needs to know, as JSON."""
         disks.check_resize(instance.flavor, flavor)
+        try:
+            wishes.read(flavor, instance.image_meta)
+        except (exception.UnsupportedHardware, exception.InvalidInput) as error:
+            raise exception.InstanceFaultRollback(error) from error
         guest = self._guest(instance)
         guest.stop(int(timeout or 0))
         if str(dest) == self.get_host_ip_addr():

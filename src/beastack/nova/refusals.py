@@ -16,6 +16,37 @@ REASONS = {
     "quiesce": "guests have no agent that could freeze their file systems",
     "trigger_crash_dump": "bhyvectl has no option that sends the guest an NMI",
 }
+# What a new server may ask for and does not get -> why not: refused before its volumes and disks are made.
+UNBUILT = {
+    "a root disk on a volume": "a server starts from an image's copy; volumes can be further disks",
+    "a kernel of its own": "the firmware starts what is on the guest's disk",
+    "injected files without a config drive": "what a guest's disk holds is never touched",
+}
+# Capabilities of nova's that are not promised -> why not. Nova refuses by them.
+WITHOUT = {
+    "supports_multiattach": "a volume is one server's: nothing keeps two guests from writing to it at once",
+    "supports_device_tagging": "what is in a config drive is not written anew when devices come and go",
+    "supports_trusted_certs": "images' certificates are not checked",
+    "supports_bfv_rescue": UNBUILT["a root disk on a volume"],
+    "supports_secure_boot": "the firmware has no keys of Secure Boot",
+    "supports_vtpm": "guests have no TPM",
+    "supports_ephemeral_encryption": "disks of guests are not encrypted",
+    "supports_accelerators": "devices come by ppt(4) and a flavor's alias, not by cyborg",
+    "supports_virtio_fs": "shared file systems are not built",
+    "supports_image_type_iso": "guests start from disks",
+}
+
+
+def unbuilt(instance: Any, injected_files: Any = None, config_drive: bool = True) -> str:
+    """Why the server cannot be, or nothing."""
+    asked = []
+    if not instance.image_ref:
+        asked.append("a root disk on a volume")
+    if instance.kernel_id or instance.ramdisk_id:
+        asked.append("a kernel of its own")
+    if injected_files and not config_drive:
+        asked.append("injected files without a config drive")
+    return "; ".join(f"the bhyve driver cannot give {what}: {UNBUILT[what]}" for what in asked)
 
 
 def _not_built(what: str) -> NotImplementedError:

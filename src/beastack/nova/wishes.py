@@ -10,8 +10,10 @@ from typing import Any
 from oslo_utils import strutils
 
 from beastack.freebsd import bhyve
+from beastack.nova import image_properties
 from nova import exception
 
+_CARDS = {"virtio": bhyve.NicKind.VIRTIO, "e1000": bhyve.NicKind.E1000}
 _KINDS = {"virtio": bhyve.DiskKind.VIRTIO, "nvme": bhyve.DiskKind.NVME, "sata": bhyve.DiskKind.AHCI}
 OURS = ("beastack:wired_memory", "beastack:disk_bus")
 # Disk limits of rctl(8) by nova's names.
@@ -25,22 +27,13 @@ _PERIOD = 100_000  # microseconds, as in libvirt's documentation of cpu_period
 _REFUSED = (
     "hw:mem_encryption", "hw:tpm_version", "hw:tpm_model", "hw:cpu_realtime", "hw:emulator_threads_policy",
     "hw:watchdog_action", "hw:pmem", "hw:virtio_packed_ring", "hw:viommu_model", "hw:maxphysaddr_mode",
-    "hw:vif_multiqueue_enabled",
+    "hw:vif_multiqueue_enabled", "hw:mem_encryption_model", "hw:ephemeral_encryption", "hw:boot_menu", "hw:pmu",
+    "hw:hide_hypervisor_id", "hw:sound_model", "hw:redirected_usb_ports", "hw:tpm_secret_security",
 )  # fmt: skip
+# Values that ask for nothing.
+_NOTHING = ("false", "no", "off", "0", "disabled", "none")
+_ONE = ("hw:numa_nodes", "hw:serial_port_count")
 _PAGE_SIZES = ("any", "small")
-_PROPERTIES: tuple[tuple[str, tuple[Any, ...]], ...] = (
-    ("hw_disk_bus", (None, "virtio", "sata", "nvme")),
-    ("hw_rescue_bus", (None, "virtio", "sata", "nvme")),
-    ("hw_cdrom_bus", (None, "sata")),
-    ("hw_vif_model", (None, "virtio")),
-    ("hw_firmware_type", (None, "uefi")),
-    ("hw_architecture", (None, "x86_64")),
-    ("hw_rng_model", (None, "virtio")),
-    ("hw_tpm_version", (None,)),
-    ("hw_mem_encryption", (None, False)),
-    ("os_secure_boot", (None, "disabled", "optional")),
-    ("os_command_line", (None,)),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +41,7 @@ class Wishes:
     """How the machine is to be."""
 
     disk_kind: bhyve.DiskKind = bhyve.DiskKind.VIRTIO
+    nic_kind: bhyve.NicKind = bhyve.NicKind.VIRTIO
     wired: bool = False
     random: bool = True
     cd: bool = False
@@ -72,33 +66,29 @@ def _number(specs: dict[str, str], name: str, default: int = 0) -> int:
     return int(text)
 
 
-def _property(image: Any, name: str) -> Any:
-    return image.properties.get(name) if image is not None else None
-
-
 def read(flavor: Any, image: Any) -> Wishes:
     """The wishes; UnsupportedHardware or InvalidInput for what cannot be had."""
-    for name, known in _PROPERTIES:
-        value = _property(image, name)
-        if value not in known:
-            _refuse(f"{name}={value}")
+    image_properties.check(image)
     specs = {str(k): str(v) for k, v in (flavor.extra_specs or {}).items()}
     for name, text in specs.items():
         if (
-            name in _REFUSED
+            (name in _REFUSED and text.lower() not in _NOTHING)
             or (name.startswith("beastack:") and name not in OURS)
             or (name == "hw:mem_page_size" and text not in _PAGE_SIZES)
+            or (name in _ONE and text not in ("0", "1"))
+            or (name == "os:secure_boot" and text == "required")
         ):
             _refuse(f"extra spec {name}={text}")
-    bus = _property(image, "hw_disk_bus") or specs.get("beastack:disk_bus", "virtio")
+    bus = image_properties.value(image, "hw_disk_bus") or specs.get("beastack:disk_bus", "virtio")
     if bus not in _KINDS:
         _refuse(f"extra spec beastack:disk_bus={bus}")
     wired = any(_flag(n, specs[n]) for n in ("beastack:wired_memory", "hw:locked_memory") if n in specs)
     return Wishes(
         disk_kind=_KINDS[bus],
-        wired=wired,
+        nic_kind=_CARDS[image_properties.value(image, "hw_vif_model") or "virtio"],
+        wired=wired or bool(image_properties.value(image, "hw_locked_memory")),
         random=_flag("hw_rng:allowed", specs.get("hw_rng:allowed", "true")),
-        cd=_property(image, "hw_cdrom_bus") == "sata",
+        cd=image_properties.value(image, "hw_cdrom_bus") == "sata",
         limits=limits(specs, int(flavor.vcpus)),
     )
 

@@ -118,6 +118,9 @@ def test_what_older_releases_lack() -> None:
 def test_a_description_of_an_older_beastack_is_read() -> None:
     machine = replace(SMALL, frame_buffer=bhyve.FrameBuffer(5901))
     values = json.loads(bhyve_json.dump(machine))
+    for nic in values["nics"]:
+        del nic["kind"]
+    assert bhyve_json.load(json.dumps({**values, "version": 3})) == machine
     for name in ("passthrough", "pins", "limits"):
         del values[name]
     assert bhyve_json.load(json.dumps({**values, "version": 2})) == machine

@@ -101,7 +101,15 @@ class Lab:
         )
         flavor = objects.Flavor(vcpus=2, memory_mb=256, root_gb=1, ephemeral_gb=0, swap=0, extra_specs={}, name="small")
         self.instance = objects.Instance(
-            uuid=UUID, id=1, flavor=flavor, image_ref=IMAGE_ID, config_drive="", system_metadata={}, root_gb=1
+            uuid=UUID,
+            id=1,
+            flavor=flavor,
+            image_ref=IMAGE_ID,
+            kernel_id="",
+            ramdisk_id="",
+            config_drive="",
+            system_metadata={},
+            root_gb=1,
         )
         self.instance.system_metadata = {"image_disk_format": "raw"}
         self.instance.numa_topology, self.instance.pci_devices = None, None

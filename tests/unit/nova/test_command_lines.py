@@ -29,7 +29,12 @@ DATA = Path(__file__).parents[2] / "data" / "freebsd-15.1"
 UUID = "6f1a4f2e-0c34-4c55-9d1b-0f7a8d7f2f11"
 SEEN = bhyve.Capabilities.of_release(15, 1)
 # In bhyve(8)'s own list of options or its manual page, and in no recorded command line.
-MANUAL_DEVICES: dict[str, set[str]] = {"virtio-blk": {"ro"}, "nvme": {"bootindex"}, "ahci": {"bootindex"}}
+MANUAL_DEVICES: dict[str, set[str]] = {
+    "virtio-blk": {"ro"},
+    "nvme": {"bootindex"},
+    "ahci": {"bootindex"},
+    "e1000": {"mac"},
+}
 
 
 def recorded_lines() -> list[list[str]]:
@@ -80,7 +85,7 @@ def check(line: list[str]) -> None:
             assert word[1] in LETTERS or word == "-A", word
     for device in values(line, "-s"):
         name, keys = form(device)
-        if name == "virtio-net":
+        if name in ("virtio-net", "e1000"):
             keys = frozenset(key for key in keys if not key.startswith("tap"))
         if name == "passthru":
             keys = frozenset(key for key in keys if not re.fullmatch(r"\d+/\d+/\d+", key))
@@ -124,7 +129,9 @@ _specs = st.fixed_dictionaries(
 @settings(max_examples=60, deadline=None)
 @given(
     specs=_specs,
-    properties=st.fixed_dictionaries({}, optional={"hw_cdrom_bus": st.just("sata")}),
+    properties=st.fixed_dictionaries(
+        {}, optional={"hw_cdrom_bus": st.just("sata"), "hw_vif_model": st.sampled_from(["virtio", "e1000"])}
+    ),
     vcpus=st.sampled_from([1, 2, 4, 8]),
     blank=st.sets(st.sampled_from(["ephemeral0", "ephemeral1", "swap", "rescue"])),
     drive=st.booleans(),
@@ -181,7 +188,13 @@ def test_every_command_line(tmp_path_factory: pytest.TempPathFactory, **case: An
     read = dict(pair.split("=", 1) for pair in str(ended.value.out).splitlines())
     slots = {int(key.split(".")[2]) for key in read if re.fullmatch(r"pci\.0\.\d+\.0\.device", key)}
     assert len(slots) == len(values(line, "-s")), "one slot each"
-    assert sum(value == "virtio-net" for value in read.values()) == case["cards"]
+    assert (
+        sum(
+            value == (case["properties"].get("hw_vif_model") or "virtio").replace("virtio", "virtio-net")
+            for value in read.values()
+        )
+        == case["cards"]
+    )
     assert sum(value == "passthru" for value in read.values()) == case["devices"]
     first = next(slot for slot, disk in zip(machine.disk_slots(), machine.disks, strict=True) if disk == laid[0])
     assert first == 3

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from beastack.nova import features
+from beastack.nova import features, image_properties
 from beastack.nova.driver import BhyveDriver
 from beastack.nova.libvirt import limits
 from beastack.nova.libvirt.runner import LibvirtRunner
 from beastack.nova.native import NativeRunner
-from beastack.nova.refusals import REASONS, Refusals
+from beastack.nova.refusals import REASONS, UNBUILT, WITHOUT, Refusals
+from nova import objects
 from nova.virt import driver as virt_driver
 
 DOCS = Path(__file__).parents[3] / "docs" / "compute.md"
 # Methods of upstream's contract that raise NotImplementedError there and here, and why that is right.
 NOT_OURS = {
-    "composed by nova of destroy and spawn": {"rebuild"},
     "parts of live migration, which is refused at its first step": {
         *("check_can_live_migrate_source", "cleanup_live_migration_destination_check", "pre_live_migration"),
         *("live_migration_abort", "live_migration_force_complete", "post_live_migration_at_destination"),
@@ -39,6 +39,24 @@ NOT_OURS = {
 
 def test_the_documentation_shows_the_table() -> None:
     assert features.table() in DOCS.read_text(), "run: .venv/bin/python -m beastack.nova.features"
+
+
+def test_the_documentation_shows_the_image_properties() -> None:
+    assert image_properties.table() in DOCS.read_text(), "run: .venv/bin/python -m beastack.nova.image_properties"
+
+
+def test_every_property_is_novas_and_each_value_one_of_its_values() -> None:
+    objects.register_all()
+    for known in image_properties.PROPERTIES:
+        field = objects.ImageMetaProps.fields[known.name]
+        for value in known.served:
+            assert field.coerce(None, known.name, value) == value
+
+
+def test_what_a_new_server_may_ask_for_in_vain_is_shown() -> None:
+    assert {each.asks for each in features.FEATURES} - {""} == set(UNBUILT)
+    assert set(WITHOUT) <= {each.capability for each in features.FEATURES}
+    assert not any(BhyveDriver.capabilities[name] for name in WITHOUT)
 
 
 def test_no_method_of_the_contract_is_forgotten() -> None:
@@ -75,8 +93,9 @@ def test_what_bhyve_cannot_do(name: str) -> None:
 
 
 def test_a_feature_without_methods_of_ours_does_not_work() -> None:
-    assert features.state(features.Feature("x", ("rebuild",))) == "not built"
-    assert features.state(features.Feature("x", ("spawn",), "supports_multiattach")) == "not built"
+    assert features.state(features.Feature("x", ("soft_delete",))) == "not built"
+    assert features.state(features.Feature("x", ("spawn",), "supports_remote_managed_ports")) == "not built"
+    assert features.state(features.Feature("x", ("spawn",), "supports_vtpm")) == "refused: guests have no TPM"
 
 
 def test_the_way_through_libvirt_is_the_runners_own_word() -> None:

@@ -192,6 +192,42 @@ def test_a_config_drive_as_a_disk_and_as_a_cd(lab: Lab, monkeypatch: pytest.Monk
     assert (lab.folder / "config.iso").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_card_of_another_kind(lab: Lab) -> None:
+    lab.instance.system_metadata = {"image_hw_vif_model": "e1000"}
+    lab.spawn()
+    assert [nic.kind for nic in machine(lab).nics] == [bhyve.NicKind.E1000]
+
+
+def test_what_cannot_be_is_refused_before_volumes_are_attached(lab: Lab) -> None:
+    lab.driver.prepare_for_spawn(lab.instance)
+    lab.instance.system_metadata = {"image_hw_tpm_version": "2.0"}
+    with pytest.raises(exception.InstanceUnacceptable, match=r"hw_tpm_version=2.0 \(guests have no TPM\)"):
+        lab.driver.prepare_for_spawn(lab.instance)
+    lab.instance.system_metadata = {}
+    lab.instance.kernel_id = "3f0a8a4e-0c34-4c55-9d1b-0f7a8d7f2f11"
+    with pytest.raises(exception.InstanceUnacceptable, match="a kernel of its own: the firmware starts"):
+        lab.driver.prepare_for_spawn(lab.instance)
+
+
+def test_a_rebuild_that_cannot_be_leaves_the_disks(lab: Lab) -> None:
+    lab.spawn()
+    words = (None, None, {}, None, None, None)
+    with pytest.raises(exception.UnsupportedHardware, match="hw_firmware_type"):
+        lab.driver.rebuild(None, lab.instance, image(hw_firmware_type="bios"), *words)
+    with pytest.raises(NotImplementedError):  # nova composes it
+        lab.driver.rebuild(None, lab.instance, image(), *words)
+    assert (lab.folder / "root.raw").is_file() or (lab.folder / "machine.json").is_file()
+
+
+def test_a_resize_to_what_cannot_be_is_taken_back_before_the_guest_stops(lab: Lab) -> None:
+    lab.spawn()
+    flavor = lab.instance.flavor.obj_clone()
+    flavor.extra_specs = {"hw:tpm_version": "2.0"}
+    with pytest.raises(exception.InstanceFaultRollback):
+        lab.driver.migrate_disk_and_power_off(None, lab.instance, "192.0.2.9", flavor, lab.network_info)
+    assert lab.host.state().state == "running"
+
+
 def test_injected_files_need_a_config_drive(lab: Lab) -> None:
     with pytest.raises(exception.BuildAbortException, match="config drive"):
         lab.driver.spawn(None, lab.instance, lab.image, [("/etc/motd", "x")], None, {}, lab.network_info)
@@ -255,7 +291,16 @@ def test_wishes_that_are_none(specs: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "properties",
-    [{"hw_disk_bus": "scsi"}, {"hw_vif_model": "e1000"}, {"hw_firmware_type": "bios"}, {"os_secure_boot": "required"}],
+    [
+        {"hw_disk_bus": "scsi"},
+        {"hw_vif_model": "e1000e"},
+        {"hw_firmware_type": "bios"},
+        {"os_secure_boot": "required"},
+        {"hw_machine_type": "q35"},
+        {"hw_numa_nodes": "2"},
+        {"hw_boot_menu": "true"},
+        {"hw_ephemeral_encryption": "true"},
+    ],
 )
 def test_images_that_want_other_hardware(properties: dict[str, str]) -> None:
     with pytest.raises(exception.UnsupportedHardware, match=next(iter(properties))):

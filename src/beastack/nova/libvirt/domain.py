@@ -17,6 +17,7 @@ from beastack.freebsd.bhyve import (
     FrameBuffer,
     Machine,
     Nic,
+    NicKind,
     NmdmConsole,
     PciDevice,
     TcpConsole,
@@ -169,7 +170,7 @@ def _nic(devices: ET.Element, nic: Nic, slot: int, bridges: Mapping[str, str]) -
     ET.SubElement(element, "mac", address=nic.mac)
     ET.SubElement(element, "source", bridge=bridges[nic.tap])
     ET.SubElement(element, "target", dev=nic.tap)
-    ET.SubElement(element, "model", type="virtio")
+    ET.SubElement(element, "model", type="e1000" if nic.kind is NicKind.E1000 else "virtio")
     _slot(element, slot)
 
 

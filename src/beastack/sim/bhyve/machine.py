@@ -216,8 +216,8 @@ class _Arguments:
             "remote": {"type": "unix", "path": engine},
         }
         mac = mac_address(device, self._config.get("name") or "")
-        model = "e1000" if device.emulation == "e1000" else "virtio-net-pci"
-        mtu = f",host_mtu={device.text('mtu')}" if device.text("mtu") and model != "e1000" else ""
+        model = "e1000-82545em" if device.emulation == "e1000" else "virtio-net-pci"
+        mtu = f",host_mtu={device.text('mtu')}" if device.text("mtu") and device.emulation != "e1000" else ""
         self.line += ["-netdev", json.dumps(backend)]
         self.line += ["-device", f"{model},netdev=net{device.name},mac={mac}{mtu},romfile=,{self._place(device)}"]
 
