@@ -126,7 +126,8 @@ def attach_untagged(host: Host, bridge: str, member: str) -> None:
     for name, found in shown.members.items():
         if found.untagged != UNTAGGED or found.tagged:
             set_member_vlans(host, bridge, name, UNTAGGED)
-    set_vlan_filter(host, bridge, True)
+    if "VLANFILTER" not in shown.bridge_flags:
+        set_vlan_filter(host, bridge, True)
     if member not in shown.members:
         with suppress(AlreadyMember):
             host.run(["ifconfig", bridge, "addm", member, "untagged", str(UNTAGGED)])
