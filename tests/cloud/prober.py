@@ -3,6 +3,7 @@
 prober.py serve NAME              TCP and UDP on PORT (allowed by the group) and OTHER_PORT (not)
 prober.py probe SECONDS           cells as JSON on standard input; {cell: name or null} on standard output
 prober.py send INTERFACE HEX…     frames as they are
+prober.py hear INTERFACE SECONDS  frames of broadcasts that come in, one line each of hexadecimal digits
 """
 
 import json
@@ -108,11 +109,29 @@ def send(interface, frames):
             wire.send(bytes.fromhex(frame))
 
 
+def hear(interface, seconds):
+    """Say when it listens; then every frame to all that others sent."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as wire:
+        wire.bind((interface, 0))
+        print("listening", flush=True)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            wire.settimeout(left)
+            try:
+                frame, sender = wire.recvfrom(2048)
+            except TimeoutError:
+                return
+            if sender[2] != socket.PACKET_OUTGOING and frame[:6] == b"\xff" * 6:
+                print(frame.hex(), flush=True)
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["serve", name]:
             serve(name)
         case ["probe", seconds]:
             probe(float(seconds))
+        case ["hear", interface, seconds]:
+            hear(interface, float(seconds))
         case ["send", interface, *frames]:
             send(interface, frames)

@@ -27,7 +27,7 @@ _FIELDS: dict[str, re.Pattern[str]] = {
     **dict.fromkeys(("dl_type", "nw_proto", "icmp_type", "icmp_code", "dl_vlan"), _NUMBERS),
     **dict.fromkeys(("reg5", "reg6", "reg7", "ct_mark", "vlan_tci"), _MASKED),
     **dict.fromkeys((f"{p}_{end}" for p in ("tp", "tcp", "udp", "sctp") for end in ("src", "dst")), _MASKED),
-    **dict.fromkeys(("dl_src", "dl_dst"), _MACS),
+    **dict.fromkeys(("dl_src", "dl_dst", "arp_sha"), _MACS),
     "cookie": _COOKIE,
     "ct_state": _STATES,
 }
