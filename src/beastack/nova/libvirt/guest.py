@@ -201,6 +201,7 @@ class LibvirtGuest(GuestFolder):
         except (Unreachable, LibvirtRefused) as error:
             raise exception.InstancePowerOffFailure(reason=str(error)) from error
         lines.stop_line(self.uuid)
+        privileged.forget_guest(self.uuid)  # what an earlier life on the native path left
         (self.folder / PORTS).unlink(missing_ok=True)
 
     def line_is_held(self) -> bool:
