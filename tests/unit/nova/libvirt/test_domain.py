@@ -5,15 +5,19 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lxml import etree
 
 from beastack.freebsd import bhyve
 from beastack.nova.libvirt import domain, limits
+from beastack.nova.libvirt.runner import LibvirtRunner
 
-from .machines import BRIDGES, FULL, MACHINES, NEWEST, SMALL, TAP
+from .machines import BRIDGES, FULL, MACHINES, NEWEST, SMALL, TAP, UUID
 
 DATA = Path(__file__).parents[3] / "data" / "libvirt"
 DOCS = Path(__file__).parents[4] / "docs" / "compute.md"
@@ -72,6 +76,66 @@ def test_nothing_of_a_machine_is_lost(machine: bhyve.Machine) -> None:
     assert (root.find("./devices/rng") is not None) == machine.random
     assert (root.find("./devices/graphics") is not None) == (machine.frame_buffer is not None)
     assert len(root.findall("./devices/hostdev")) == len(machine.passthrough)
+
+
+OTHER = UUID.replace("6f1a", "7f1a")
+MARKED = domain.render(SMALL, BRIDGES, NEWEST)
+
+
+@pytest.mark.parametrize(
+    ("xml", "uuid", "ours"),
+    [
+        (MARKED, UUID, True),
+        (MARKED, OTHER, False),
+        (MARKED.replace(f'<beastack:guest uuid="{UUID}" />', ""), UUID, False),
+        (MARKED.replace(f'uuid="{UUID}"', f'uuid="{OTHER}"'), UUID, False),
+        (MARKED.replace(f"<name>{UUID}", f"<name>{OTHER}"), UUID, False),
+        (MARKED.replace(f"<uuid>{UUID}", f"<uuid>{OTHER}"), UUID, False),
+        (MARKED.replace("urn:beastack:guest:1", "urn:somebody"), UUID, False),
+        (MARKED.replace("metadata>", "description>"), UUID, False),
+        ("<domain", UUID, False),
+        ("<domain/>", UUID, False),
+    ],
+)
+def test_only_what_carries_the_mark_is_ours(xml: str, uuid: str, ours: bool) -> None:
+    assert domain.is_ours(xml, uuid) is ours
+
+
+@settings(max_examples=100, deadline=None)
+@given(machine=MACHINES, version=st.integers(8_000_000, 13_000_000))
+def test_a_machine_is_rendered_or_refused_in_words(machine: bhyve.Machine, version: int) -> None:
+    refused = limits.refused(machine, version)
+    if not refused:
+        assert domain.render(machine, BRIDGES, version)
+        return
+    with pytest.raises(bhyve.BadMachine) as told:
+        domain.render(machine, BRIDGES, version)
+    assert all(words in str(told.value) for words in refused)
+
+
+@settings(max_examples=100, deadline=None)
+@given(machine=MACHINES, drive=st.booleans(), screen=st.booleans())
+def test_what_the_driver_makes_of_a_machine_can_be_rendered(
+    machine: bhyve.Machine, drive: bool, screen: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    config = bhyve.Disk(f"{folder}/{UUID}/config.iso", read_only=True, slot=12)
+    free = not any(disk.slot == 12 for disk in machine.disks) and 12 not in machine.disk_slots()
+    native = replace(
+        machine,
+        disks=(*machine.disks, config) if drive and free else machine.disks,
+        frame_buffer=bhyve.SocketFrameBuffer("/var/run/s.sock") if screen else machine.frame_buffer,
+        cd=None if drive else machine.cd,
+    )
+    consoles = SimpleNamespace(number=lambda _uuid: 7003)
+    connection = SimpleNamespace(version=lambda: NEWEST, alive=lambda: True)
+    runner = LibvirtRunner(folder, cast(Any, consoles), lambda _uuid: None, lambda: cast(Any, connection))
+    fitted = runner.fit(native, None)
+    assert fitted.frame_buffer is None
+    assert fitted.console == bhyve.NmdmConsole("/dev/nmdm7003A")
+    assert not any(disk.read_only for disk in fitted.disks)
+    assert set(native.file_paths()) == set(fitted.file_paths())
+    assert domain.render(fitted, BRIDGES, NEWEST)
 
 
 def test_a_console_on_either_side() -> None:
