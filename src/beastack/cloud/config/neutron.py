@@ -138,6 +138,8 @@ def _openvswitch(sections: Sections, cards: dict[str, str]) -> None:
         "ovsdb_connection": f"unix:{OVSDB}",
         # a port's flows are one bundle: all of them or none
         "openflow_processed_per_port": True,
+        # otherwise the host's full name is asked of a name server at every start
+        "resource_provider_default_hypervisor": sections["DEFAULT"]["host"],
     }
     sections["securitygroup"]["firewall_driver"] = "beastack_ovs"
     sections["beastack"] |= {
