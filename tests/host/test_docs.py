@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beastack.freebsd import ifnet, netgraph, pf
+from beastack.freebsd import car, ifnet, netgraph, pf
 from beastack.freebsd.bpf_guard import guard
 from beastack.freebsd.errors import CommandFailed
 from beastack.freebsd.host import Host
@@ -41,7 +41,9 @@ def furnished(filtering: Host, lab: Lab) -> Iterator[Host]:
     pf.load_rules(filtering, NAMES["TAP"], [Rule("pass", "doc", "out", 4, ICMP, source="<bsc_doc>", stateful=True)])
     pf.replace_table(filtering, NAMES["TABLE"], ["10.5.0.9"])
     netgraph.set_guard(filtering, NAMES["TAP"], guard([(guests[0].mac, guests[0].address)]))
+    car.set_rate(filtering, NAMES["TAP"], car.Rate(1_000_000))
     lab.later(lambda: netgraph.clear_guard(filtering, NAMES["TAP"]))
+    lab.later(lambda: car.clear_rate(filtering, NAMES["TAP"]))
     assert ifnet.find(filtering, NAMES["BRIDGE"]) is not None
     yield filtering
 
@@ -53,7 +55,7 @@ def words(line: str) -> tuple[list[str], str]:
         if word in line:
             line, excuse = line.replace(word, name), failure
     for word, name in NAMES.items():
-        line = re.sub(rf"\b{word}\b|(?<=bsg_){word}", name, line)
+        line = re.sub(rf"\b{word}\b|(?<=bs[gl]_){word}", name, line)
     return shlex.split(line), excuse
 
 

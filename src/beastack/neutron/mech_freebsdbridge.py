@@ -12,6 +12,8 @@ from neutron_lib.api.definitions import portbindings
 from neutron_lib.services.trunk import constants as trunk
 from oslo_log import log as logging
 
+from beastack.neutron import qos
+
 LOG = logging.getLogger(__name__)
 AGENT_TYPE = "FreeBSD bridge agent"
 MAPPINGS = "physical_interface_mappings"
@@ -38,6 +40,11 @@ class FreeBSDBridgeMechanismDriver(mech_agent.SimpleAgentMechanismDriverBase):
                 portbindings.VIF_DETAILS_CONNECTIVITY: portbindings.CONNECTIVITY_L2,
             },
         )
+
+    def initialize(self) -> None:
+        """Upstream's, and what QoS these hosts have."""
+        super().initialize()
+        qos.register()
 
     @property
     def connectivity(self) -> str:

@@ -13,7 +13,7 @@ from beastack.freebsd.pf import load_rules as pf_load
 from beastack.freebsd.pf import unload as pf_unload
 from beastack.freebsd.pf_rules import Rule
 from beastack.neutron.agent import bridges, devices
-from beastack.privsep import context, guard, interfaces, pf, uplinks
+from beastack.privsep import context, guard, interfaces, pf, rates, uplinks
 from tests.unit.freebsd.simulated import SimulatedHost
 
 GROUP = frozenset({"beastack"})
@@ -31,7 +31,7 @@ class FakeNet(SimulatedHost):
         self.broken: set[str] = set()
         self.net: dict[str, Interface] = {"em0": Interface("em0", UP, 1500, "58:9c:fc:00:00:01")}
         self.unreadable = False
-        for module in (pf, guard):
+        for module in (pf, guard, rates):
             monkeypatch.setattr(module, "HOST", self)
             for full, function in context.entries.items():
                 home, _, name = full.rpartition(".")

@@ -91,6 +91,7 @@ class Health:
             if lost:
                 self._manager.reopen(lost)
             self._manager.reopen_ways(filtered)
+            self._manager.rates.check(self._manager.watch.all_plugged())
             self._unknown = 0
             self._manager.safe()
         except NotFiltering as e:

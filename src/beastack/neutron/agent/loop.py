@@ -87,6 +87,7 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
         self.mgr.retain(found["current"] | found["removed"])
         if self._pace is not None:
             self._pace.found(found["current"])
+        self.mgr.rates.settle(found["current"])
         return found
 
     def expect(self, device: str) -> None:
@@ -99,6 +100,9 @@ class BridgeAgentLoop(_common_agent.CommonAgentLoop):
         resync = bool(super().treat_devices_added_updated(devices))
         if not resync:
             self.mgr.settle(devices)
+            # the extension has said by now what it wants, in this agent's life
+            self.mgr.rates.mark(devices)
+            self.mgr.rates.settle(devices)
         return resync
 
     def _tunnel_addresses(self) -> dict[str, str]:

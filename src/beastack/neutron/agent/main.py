@@ -4,6 +4,7 @@ import sys
 
 from neutron.agent import securitygroups_rpc  # noqa: F401 - registers [securitygroup]
 from neutron.common import config as common_config
+from neutron.conf.agent import agent_extensions_manager as extensions
 from neutron.plugins.ml2.drivers.agent import config as agent_config  # noqa: F401 - registers [agent]
 from oslo_config import cfg
 from oslo_log import log as logging
@@ -39,6 +40,8 @@ def build() -> BridgeAgentLoop:
         ways = config.ways(cfg.CONF)
     except ValueError as e:
         raise SystemExit(f"[{config.GROUP}] {e}") from e
+    extensions.register_agent_ext_manager_opts(cfg.CONF)
+    cfg.CONF.set_default("extensions", ["qos"], "agent")
     manager = BridgeManager(LocalHost(), cfg.CONF.host, ways, options.retry_interval, tunnels(ways))
     return BridgeAgentLoop(
         manager,

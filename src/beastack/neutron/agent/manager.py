@@ -24,6 +24,7 @@ from beastack.freebsd.host import Host
 from beastack.freebsd.pf_rules import to_dict
 from beastack.neutron.agent.bridges import Bridges, CannotPlug, Ways
 from beastack.neutron.agent.devices import PREFIX, DeviceWatch, bridge_of
+from beastack.neutron.agent.rates import Rates
 from beastack.neutron.agent.rpc import BridgeRpcCallbacks
 from beastack.neutron.agent.tunnels import Tunnels
 from beastack.neutron.firewall.driver import PfFirewallDriver
@@ -60,6 +61,7 @@ class BridgeManager(base.CommonAgentManagerBase):
         self._sg_agent: Any = None
         self.unsafe: str | None = None
         self._alarms: deque[str] = deque(maxlen=MOST_ALARMS)
+        self.rates = Rates(self._lock, self.alarm, retry_seconds)
 
     # what the loop asks
 
@@ -84,11 +86,12 @@ class BridgeManager(base.CommonAgentManagerBase):
         return f"beastack-{self._hostname}"
 
     def get_extension_driver_type(self) -> str:
-        """The name under which L2 extensions would look for drivers."""
+        """The name under which L2 extensions look for drivers (``qos``)."""
         return EXTENSION_DRIVER_TYPE
 
-    def get_agent_api(self, **kwargs: Any) -> None:
-        """No extension needs one."""
+    def get_agent_api(self, **kwargs: Any) -> Rates:
+        """What the QoS driver says its wishes to."""
+        return self.rates
 
     def get_rpc_callbacks(self, context: Any, agent: Any, sg_agent: Any) -> BridgeRpcCallbacks:
         """Where the server's notifications arrive."""
@@ -171,6 +174,7 @@ class BridgeManager(base.CommonAgentManagerBase):
         with self._lock:
             for device in devices:
                 self._forget(device)
+                self._quietly("limit", self.rates.gone, device)
                 self._quietly("guard", guard.clear_guard, device)
             self._quietly("idle bridges", self._sweep)
 
@@ -186,6 +190,7 @@ class BridgeManager(base.CommonAgentManagerBase):
                     uplinks.destroy_uplink(name)
             for device in set(guard.list_guards()) - current:
                 guard.clear_guard(device)
+            self._quietly("limits of ports that are gone", self.rates.sweep, current)
             self._sweep()
             if self.tunnels is not None:
                 self.tunnels.tidy(self.watch.interfaces)

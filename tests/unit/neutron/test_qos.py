@@ -1,0 +1,57 @@
+"""What the server may accept for ports of these hosts."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from neutron_lib.callbacks import events, registry
+from neutron_lib.services.qos import constants
+
+from beastack.freebsd import car
+from beastack.neutron import qos
+from beastack.neutron.mech_freebsdbridge import FreeBSDBridgeMechanismDriver
+
+
+class Rule(SimpleNamespace):
+    """As neutron's objects: attributes by name."""
+
+    def get(self, name: str) -> Any:
+        return getattr(self, name, None)
+
+
+def limit(kbps: int = 1000, burst: int = 0, direction: str = "egress") -> Rule:
+    return Rule(rule_type="bandwidth_limit", max_kbps=kbps, max_burst_kbps=burst, direction=direction)
+
+
+NUMBERS = st.integers(0, 2**31 - 1) | st.sampled_from([63, 64, 65, 999_999, 1_000_000, 1_000_001])
+
+
+@given(NUMBERS, NUMBERS, st.sampled_from(["egress", "ingress"]))
+def test_what_is_accepted_can_be_set_and_nothing_else_is(kbps: int, burst: int, direction: str) -> None:
+    driver = qos.register()
+    try:
+        car.conf(car.Rate(kbps, burst))
+    except car.BadRate:
+        possible = False
+    else:
+        possible = direction == "egress"
+    assert driver.is_rule_supported(limit(kbps, burst, direction)) is possible
+
+
+@pytest.mark.parametrize("kind", sorted(set(constants.VALID_RULE_TYPES) - {"bandwidth_limit"}))
+def test_other_rules_are_refused(kind: str) -> None:
+    assert not qos.register().is_rule_supported(Rule(rule_type=kind, direction="egress", max_kbps=1000))
+
+
+def test_the_mechanism_driver_makes_it_known_once() -> None:
+    FreeBSDBridgeMechanismDriver().initialize()
+    FreeBSDBridgeMechanismDriver().initialize()
+    known: list[Any] = []
+    plugin = SimpleNamespace(register_driver=known.append)
+    registry.publish(constants.QOS_PLUGIN, events.AFTER_INIT, plugin)
+    assert [driver for driver in known if driver.name == "freebsdbridge"] == [qos.register()]
+    assert qos.register().requires_rpc_notifications
+    assert qos.register().is_vif_type_compatible("tap")
+    assert not qos.register().is_vif_type_compatible("ovs")
