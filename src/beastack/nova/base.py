@@ -22,6 +22,7 @@ from beastack.nova.stores.base import DiskStore
 from beastack.nova.stores.files import FileStore
 from beastack.nova.stores.volumes import VolumeStore
 from beastack.privsep import guest_conf, guest_files
+from nova import exception
 from nova.virt import driver as virt_driver
 from nova.virt import event as virt_event
 
@@ -54,6 +55,14 @@ class Base(virt_driver.ComputeDriver):
 
     # -- the machine
 
+    def _wishes(self, flavor: Any, image: Any) -> wishes.Wishes:
+        """What is asked of the machine. Raises UnsupportedHardware, InvalidInput for what cannot be had here."""
+        wish = wishes.read(flavor, image)
+        refused = self._runner.refused(wish)
+        if refused:
+            raise exception.UnsupportedHardware(model="; ".join(refused), virt="bhyve through libvirt")
+        return wish
+
     def _volumes(self, instance: Any, block_device_info: Any) -> list[disks.Volume]:
         """Its volumes, with a session for each."""
         found = []
@@ -72,7 +81,7 @@ class Base(virt_driver.ComputeDriver):
         """As it is to be at its next start. The image is what the instance's own record says; ``have`` are its disks,
         where they are known already.
         """
-        wish = wishes.read(instance.flavor, instance.image_meta)
+        wish = self._wishes(instance.flavor, instance.image_meta)
         folder = self._guest(instance).folder
         console = bhyve.TcpConsole(self._consoles.number(str(instance.uuid)))
         have = self._store.disks(folder.name) if have is None else have

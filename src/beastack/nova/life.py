@@ -6,7 +6,7 @@ from typing import Any
 from oslo_log import log as logging
 from oslo_utils import excutils
 
-from beastack.nova import config_drive, disks, refusals, wishes
+from beastack.nova import config_drive, disks, refusals
 from beastack.nova.base import Base
 from beastack.nova.phases import Phases
 from beastack.nova.stores.base import RESCUE
@@ -66,7 +66,7 @@ class Life(Base):
 
     def _refuse_unbuilt(self, instance: Any, image_meta: Any, injected_files: Any) -> None:
         """What cannot be is refused before anything is made."""
-        wishes.read(instance.flavor, image_meta)
+        self._wishes(instance.flavor, image_meta)
         reason = refusals.unbuilt(instance, injected_files, config_drive.wanted(instance))
         if reason:
             raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=reason)
@@ -222,7 +222,7 @@ class Life(Base):
         start of the host: the rescue disk says it.
         """
         guest = self._existing(instance)
-        wishes.read(instance.flavor, image_meta)
+        self._wishes(instance.flavor, image_meta)
         image_id = str(image_meta.id)
         size = self._images.ensure(context, image_id, str(image_meta.disk_format), None)
         guest.stop(0)

@@ -60,7 +60,10 @@ class Moving(Base):
         """Stop it, keep its disks; what the other side needs to know, as JSON."""
         disks.check_resize(instance.flavor, flavor)
         try:
-            wishes.read(flavor, instance.image_meta)
+            if str(dest) == self.get_host_ip_addr():
+                self._wishes(flavor, instance.image_meta)
+            else:
+                wishes.read(flavor, instance.image_meta)  # the other host may run guests in the other way
         except (exception.UnsupportedHardware, exception.InvalidInput) as error:
             raise exception.InstanceFaultRollback(error) from error
         guest = self._guest(instance)

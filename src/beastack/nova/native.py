@@ -14,6 +14,7 @@ from beastack.nova.console_places import ConsolePlaces
 from beastack.nova.guests import GuestFolder
 from beastack.nova.seam import Ended, Life
 from beastack.nova.watch import GuestWatch
+from beastack.nova.wishes import Wishes
 from beastack.privsep import guest_files, interfaces
 from beastack.privsep import guests as privileged
 from nova import exception
@@ -128,6 +129,9 @@ class NativeRunner:
 
     def watch(self, uuid: str) -> None:
         self._watch.add(uuid)
+
+    def refused(self, wish: Wishes) -> list[str]:
+        return []
 
     def fit(self, machine: bhyve.Machine, image: Any) -> bhyve.Machine:
         return self._consoles.onto(machine, image)

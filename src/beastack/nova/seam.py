@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from beastack.freebsd import bhyve
+from beastack.nova.wishes import Wishes
 
 # Told with a guest's UUID when it has ended and nobody asked for it.
 Ended = Callable[[str], None]
@@ -129,6 +130,10 @@ class Runner(Protocol):
 
     def watch(self, uuid: str) -> None:
         """Tell when it ends, from now on."""
+        ...
+
+    def refused(self, wish: Wishes) -> list[str]:
+        """What flavor and image ask for and this way cannot give, with the reason; before anything is made."""
         ...
 
     def fit(self, machine: bhyve.Machine, image: Any) -> bhyve.Machine:

@@ -7,6 +7,8 @@ neither each other nor the host. There a tap is marked; the agent then loads its
 it into its network's bridge, as it does with every tap. libvirt destroys it when the guest ends.
 """
 
+import threading
+
 from beastack.freebsd import clone, ifnet
 from beastack.freebsd.errors import HostError
 from beastack.freebsd.host import LocalHost
@@ -18,6 +20,8 @@ HOST = LocalHost()
 HOLDING = "bsholding"
 _MARK = "beastack:holding:taps"
 _DEAD = {"UP", "MONITOR"}
+# Whoever started a guest and whoever looks at all of them may come at once, and a group is joined once.
+_MARKING = threading.Lock()
 
 
 class NotHeld(HostError):
@@ -56,6 +60,11 @@ def adopt_tap(name: str, description: str) -> None:
     """
     name = checks.tap_name(name)
     description = checks.description_of(description, "port", name)
+    with _MARKING:
+        _adopt(name, description)
+
+
+def _adopt(name: str, description: str) -> None:
     tap = get_interface(HOST, name)
     if ifnet.GROUP in tap.groups and tap.description == description:
         return

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from beastack.freebsd.bhyve import DiskKind, FrameBuffer, Machine, SocketFrameBuffer, TcpConsole
+from beastack.nova.wishes import Wishes
 
 FIRST_SCREEN_PORT = 5900
 
@@ -107,6 +108,12 @@ def refused(machine: Machine, version: int) -> list[str]:
         elif version < SINCE[use.part]:
             found.append(f"{use.part} (it came with libvirt {words(SINCE[use.part])}, this is {words(version)})")
     return found
+
+
+def wishes_refused(wish: Wishes) -> list[str]:
+    """What flavor and image ask for and no libvirt can give, with the reason."""
+    asked = {"an NVMe disk": wish.disk_kind is DiskKind.NVME, "a limit by rctl(8)": bool(wish.limits)}
+    return [f"{part} ({NEVER[part]})" for part, wanted in asked.items() if wanted]
 
 
 def table() -> str:

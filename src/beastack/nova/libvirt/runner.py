@@ -1,6 +1,7 @@
 """Guests through libvirt's `bhyve:///system`: the second way, when `[beastack] hypervisor = libvirt`."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,14 @@ from beastack.nova.libvirt.connection import Connection, LibvirtRefused, NoSuchD
 from beastack.nova.libvirt.guest import LibvirtGuest
 from beastack.nova.libvirt.link import Link, Unreachable
 from beastack.nova.seam import Ended, Unusable
+from beastack.nova.wishes import Wishes
 from beastack.privsep import guest_conf, guest_files, held_taps
 from beastack.privsep import guests as privileged
 from nova import exception
 
 LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
+SETTLE = 0.5  # seconds in which a tap that has its name is in its bridge
 _LINES_EVERY = 15  # looks
 
 
@@ -91,7 +94,11 @@ class LibvirtRunner:
     def mend(self, uuid: str) -> bool:
         guest = self.guest(uuid)
         try:
-            return guest.mend()
+            try:
+                return guest.mend()
+            except held_taps.NotHeld:  # libvirt may be making it just now
+                time.sleep(SETTLE)
+                return guest.mend()
         except held_taps.NotHeld as error:
             LOG.error("Guest %s is ended, since its frames could pass unfiltered: %s", uuid, error)
             try:
@@ -159,6 +166,9 @@ class LibvirtRunner:
                 self.mend(uuid)
 
     # -- machines and ports
+
+    def refused(self, wish: Wishes) -> list[str]:
+        return limits.wishes_refused(wish)
 
     def fit(self, machine: bhyve.Machine, image: Any) -> bhyve.Machine:
         """The serial line on nmdm(4), no screen, the config drive as a CD: libvirt's driver has no read-only disk."""

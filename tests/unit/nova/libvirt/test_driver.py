@@ -160,8 +160,6 @@ def test_a_stopped_servers_snapshot(lab: LibvirtLab, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("specs", "version", "words"),
     [
-        ({"beastack:disk_bus": "nvme"}, None, "an NVMe disk"),
-        ({"quota:cpu_quota": "50000"}, None, "a limit by rctl"),
         ({}, 11_003_000, "UEFI variables"),
         ({"hw_rng:allowed": "false"}, 11_003_000, "UEFI variables"),
         ({}, 9_000_000, "virtio-rnd"),
@@ -173,6 +171,30 @@ def test_machines_that_libvirt_cannot_run(
     lab.version = version or lab.version
     lab.instance.flavor.extra_specs = specs
     with pytest.raises(exception.BuildAbortException, match=words):
+        lab.spawn()
+    nothing_is_left(lab)
+
+
+@pytest.mark.parametrize(
+    ("specs", "words"),
+    [({"beastack:disk_bus": "nvme"}, "an NVMe disk"), ({"quota:cpu_quota": "50000"}, "a limit by rctl")],
+)
+def test_wishes_that_libvirt_cannot_grant_harm_nothing(lab: LibvirtLab, specs: dict[str, str], words: str) -> None:
+    lab.spawn()
+    wanted = flavor()
+    wanted.extra_specs = specs
+    with pytest.raises(exception.InstanceFaultRollback, match=words):
+        lab.driver.migrate_disk_and_power_off(None, lab.instance, HERE, wanted, lab.network_info)
+    lab.instance.flavor.extra_specs = specs
+    with pytest.raises(exception.InstanceUnacceptable, match=words):
+        lab.driver.prepare_for_spawn(lab.instance)
+    with pytest.raises(exception.UnsupportedHardware, match=words):
+        lab.driver.rescue(None, lab.instance, lab.network_info, image(), "pw", None, None)
+    with pytest.raises(exception.UnsupportedHardware, match=words):
+        lab.driver._refuse_unbuilt(lab.instance, lab.image, [])
+    assert lab.state() == power_state.RUNNING
+    destroy(lab)
+    with pytest.raises(exception.UnsupportedHardware, match=words):
         lab.spawn()
     nothing_is_left(lab)
 
@@ -268,10 +290,27 @@ def test_new_taps_that_are_not_held_apart_end_the_guest(lab: LibvirtLab, monkeyp
     lab.spawn()
     lab.reboot_by_itself(UUID)
     monkeypatch.setattr(held_taps, "adopt_tap", unheld)
+    monkeypatch.setattr("beastack.nova.libvirt.runner.SETTLE", 0.0)
     lab.runner.look()
     assert lab.state() == power_state.SHUTDOWN
     assert [each.get_name() for each in lab.events] == ["Stopped"]
     assert lab.taps == []
+
+
+def test_a_tap_that_is_on_its_way_is_waited_for(lab: LibvirtLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    adopt, tries = held_taps.adopt_tap, iter([True])
+
+    def late(name: str, description: str) -> None:
+        if next(tries, False):
+            raise held_taps.NotHeld(f"{name} is not in bsholding")
+        adopt(name, description)
+
+    lab.spawn()
+    lab.reboot_by_itself(UUID)
+    monkeypatch.setattr(held_taps, "adopt_tap", late)
+    lab.runner.look()
+    assert lab.host_taps.mark(TAP)
+    assert (lab.state(), lab.events) == (power_state.RUNNING, [])
 
 
 def test_a_line_that_nobody_holds_is_held_again(lab: LibvirtLab) -> None:
