@@ -1,4 +1,4 @@
-"""Guests through libvirt: defined, started, ended, removed, listed, and where their console and screen are.
+"""Guests through libvirt: defined, started, ended, removed, listed, and what they are now.
 
 The calls are those that libvirt's bhyve driver has (src/bhyve/bhyve_driver.c); every one of them may be repeated: what
 is so already is no error. Names are those of the machines: nova's UUIDs.
@@ -11,7 +11,7 @@ from typing import Any
 
 from nova.compute import power_state
 
-from beastack.nova.libvirt import binding, places
+from beastack.nova.libvirt import binding
 
 URI = "bhyve:///system"
 # virDomainState (include/libvirt/libvirt-domain.h): no state, running, blocked, paused, shutdown, shutoff, crashed,
@@ -100,14 +100,6 @@ class Connection:
     def names(self) -> list[str]:
         """All domains, running or not; those of other people, too."""
         return sorted(str(domain.name()) for domain in self._call(self._conn.listAllDomains))
-
-    def console(self, name: str) -> str:
-        """The device of the viewer's side of its serial console. Raises NoSuchDomain, NoPlace."""
-        return places.console(self.xml(name))
-
-    def screen(self, name: str) -> tuple[str, int]:
-        """Address and port of its VNC screen. Raises NoSuchDomain, NoPlace."""
-        return places.screen(self.xml(name))
 
     def active(self, name: str) -> bool:
         """Whether it runs. Raises NoSuchDomain."""

@@ -7,7 +7,6 @@ from nova.compute import power_state
 
 from beastack.nova.libvirt import domain
 from beastack.nova.libvirt.connection import POWER, Connection, LibvirtRefused, NoSuchDomain
-from beastack.nova.libvirt.places import NoPlace
 
 from .lab import for_the_test_driver
 from .machines import BRIDGES, FULL, NEWEST, SMALL, UUID
@@ -40,18 +39,20 @@ def test_a_life(connection: Connection) -> None:
 
 def test_what_was_defined_comes_back(connection: Connection) -> None:
     connection.define(FULL_XML)
-    assert connection.console(UUID) == "/dev/nmdm7000B"
-    assert connection.screen(UUID) == ("127.0.0.1", 5907)
+    assert domain.is_ours(connection.xml(UUID), UUID)
+    for words in ("/dev/nmdm7000B", "port='5907'", "listen='127.0.0.1'"):
+        assert words in connection.xml(UUID)
+    assert not connection.active(UUID)
     connection.create(UUID)
-    assert connection.console(UUID) == "/dev/nmdm7000B"
+    assert connection.active(UUID)
+    assert domain.is_ours(connection.xml(UUID), UUID)
 
 
 def test_defined_anew_it_is_another_one(connection: Connection) -> None:
     connection.define(FULL_XML)
     connection.define(SMALL_XML)
     assert connection.names().count(UUID) == 1
-    with pytest.raises(NoPlace, match="no VNC screen"):
-        connection.screen(UUID)
+    assert "graphics" not in connection.xml(UUID)
 
 
 def test_a_running_one_is_not_forgotten(connection: Connection) -> None:
@@ -69,7 +70,7 @@ def test_libvirt_checks_the_xml_itself(connection: Connection) -> None:
 
 
 def test_what_is_not_there(connection: Connection) -> None:
-    for call in (connection.create, connection.shutdown, connection.state, connection.console, connection.screen):
+    for call in (connection.create, connection.shutdown, connection.state, connection.xml, connection.active):
         with pytest.raises(NoSuchDomain):
             call("nobody")
 
