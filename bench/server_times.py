@@ -39,6 +39,15 @@ def logged(lines: Iterable[str], uuid: str) -> Logged:
     return Logged(claim, phases, moments)
 
 
+def privileged(lines: Iterable[str], tap: str) -> float:
+    """How long our privileged side worked on one port, by its own log (privsep/audit.py): what names the tap.
+
+    Nearly all of it are programs of the host. Tables of security groups name no tap and are not in it.
+    """
+    calls = (line for line in lines if "beastack.privsep.audit" in line and tap in line)
+    return sum(float(found[1]) for line in calls if (found := re.search(r": done after ([0-9.]+) s", line)))
+
+
 def row(since: float, said: Logged, hypervisor: float, dhcp: float) -> dict[str, float]:
     """One server. ``since``: the API call, ``hypervisor``: its process's start, ``dhcp``: the guest's first packet.
 

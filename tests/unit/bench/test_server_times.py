@@ -1,7 +1,7 @@
 """What bench/compute reads from the logs of two drivers, and what it makes of it."""
 
 import pytest
-from bench.server_times import COLUMNS, Logged, cells, first_and_next, logged, ratios, row
+from bench.server_times import COLUMNS, Logged, cells, first_and_next, logged, privileged, ratios, row
 
 UUID = "19311360-55b0-47c6-8bc9-2f178716b924"
 OTHER = "df400314-8375-42cd-bc66-6f7fd0faa1cb"
@@ -54,6 +54,21 @@ def test_bhyve_runs_the_guest_from_its_start_on() -> None:
     said = Logged(100.4, {"image": 0.0, "disk": 0.1, "network": 1.0, "start": 0.2}, {})
     found = row(100.0, said, 101.7, 106.0)
     assert found["outside"] == found["hypervisor"] == pytest.approx(1.7)
+
+
+def test_privileged_calls_of_one_port() -> None:
+    def call(words: str) -> str:
+        return f"2026-11-21 12:11:45.012 140 INFO beastack.privsep.audit [-] pid=1 called beastack.privsep.{words}"
+
+    lines = [
+        call("interfaces.ensure_tap('tap24d90495-e6', 'beastack:port:24d90495', 1500): done after 0.100 s"),
+        call("guard.set_guard('tap24d90495-e6', [['fa:16:3e:98:a2:3d', '198.18.0.131']]): done after 0.250 s"),
+        call("guard.set_guard('tap24d90495-e6', []): failed after 0.700 s: no such node"),
+        call("guard.set_guard('tap00000000-e6', []): done after 5.000 s"),
+        call("pf.replace_table('bs4_ec1385f00950f6d421109193', ['198.18.0.131']): done after 5.000 s"),
+        "2026-11-21 12:11:45.012 12 INFO neutron.agent [-] Port tap24d90495-e6 updated: done after 5.000 s",
+    ]
+    assert privileged(lines, "tap24d90495-e6") == pytest.approx(0.35)
 
 
 def rows(*factors: float) -> list[dict[str, float]]:
