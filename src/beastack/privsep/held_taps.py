@@ -14,7 +14,7 @@ from beastack.freebsd.errors import HostError
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.ifnet_read import Interface, get_interface
 from beastack.privsep import checks
-from beastack.privsep.context import entry, query
+from beastack.privsep.context import entry
 
 HOST = LocalHost()
 HOLDING = "bsholding"
@@ -44,9 +44,8 @@ def _holding() -> Interface:
     return found
 
 
-@query
 def list_held_taps() -> list[str]:
-    """Taps of our names that stand in the holding bridge without our mark."""
+    """Taps of our names that stand in the holding bridge without our mark. No entry: anybody may look (ifconfig(8))."""
     found = ifnet.find(HOST, HOLDING)
     names = [] if found is None else [name for name in found.members if checks.is_tap_name(name)]
     return sorted(name for name in names if ifnet.GROUP not in get_interface(HOST, name).groups)

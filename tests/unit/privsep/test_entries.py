@@ -63,7 +63,7 @@ LISTED = {
         *("ensure_bridge", "destroy_bridge", "attach_member", "detach_member"),
         *("ensure_tap", "destroy_interface", "set_mtu", "set_up", "set_bridge_mtu"),
     },
-    "held_taps": {"ensure_holding_bridge", "list_held_taps", "adopt_tap", "drop_held_tap"},
+    "held_taps": {"ensure_holding_bridge", "adopt_tap", "drop_held_tap"},
     "lines": {"start_line", "stop_line"},
     "iscsi": {"attach_volume", "detach_volume"},
     "jails": {
