@@ -1,9 +1,12 @@
 """Upstream's flows through our driver: all are such as cross the boundary, and what cannot be sent is an error."""
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from neutron.agent.common import ovs_lib
 from neutron.agent.linux.openvswitch_firewall import firewall as upstream
 from neutron.conf.agent import ovs_conf, securitygroups_rpc
@@ -122,6 +125,61 @@ def test_every_flow_of_a_port_crosses(sent: Sent) -> None:
     with made.defer_apply():
         made.remove_port_filter(dict(PORT))
     assert sent.ended[2:] == [(1, ["10.0.0.6"])]
+
+
+PORTS = st.integers(1, 65535)
+PROTOCOLS = st.one_of(
+    st.just({}),
+    st.integers(0, 255).map(lambda n: {"protocol": str(n)}),
+    st.sampled_from(
+        ["ah", "egp", "esp", "gre", "igmp", "ipip", "ipv6-icmp", "ospf", "pgm", "rsvp", "udplite", "vrrp"]
+    ).map(lambda name: {"protocol": name}),
+    st.builds(
+        lambda name, ends: {"protocol": name, "port_range_min": min(ends), "port_range_max": max(ends)},
+        st.sampled_from(["tcp", "udp", "sctp", "dccp", "6", "17"]),
+        st.tuples(PORTS, PORTS),
+    ),
+    st.builds(
+        lambda name, kind, code: (
+            {"protocol": name, "port_range_min": kind} | ({} if code is None else {"port_range_max": code})
+        ),
+        st.sampled_from(["icmp", "1", "58", "ipv6-icmp", "icmpv6"]),
+        st.integers(0, 255),
+        st.none() | st.integers(0, 255),
+    ),
+)
+NETWORKS = {
+    "IPv4": st.ip_addresses(v=4).flatmap(
+        lambda ip: st.integers(0, 32).map(lambda n: ip_network((ip, n), strict=False))
+    ),
+    "IPv6": st.ip_addresses(v=6).flatmap(
+        lambda ip: st.integers(0, 128).map(lambda n: ip_network((ip, n), strict=False))
+    ),
+}
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> dict[str, Any]:
+    """A rule as the server describes it."""
+    family, direction = draw(st.sampled_from(sorted(NETWORKS))), draw(st.sampled_from(["ingress", "egress"]))
+    found = {"direction": direction, "ethertype": family, **draw(PROTOCOLS)}
+    if draw(st.booleans()):
+        found["source_ip_prefix" if direction == "ingress" else "dest_ip_prefix"] = str(draw(NETWORKS[family]))
+    elif draw(st.booleans()):
+        found["remote_group_id"] = "g"
+    return found
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(rules(), max_size=6))
+def test_whatever_the_rules_are_their_flows_cross(sent: Sent, wanted: list[dict[str, Any]]) -> None:
+    """One that did not would keep every new port of the host down."""
+    made = driver()
+    made.update_security_group_rules("g", wanted)
+    before = len(sent.flows)
+    with made.defer_apply():
+        made.prepare_port_filter(dict(PORT))
+    assert len(sent.flows) > before
 
 
 def test_who_announces_an_address_is_who_has_it(sent: Sent) -> None:
