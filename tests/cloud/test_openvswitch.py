@@ -168,6 +168,13 @@ def test_a_new_agent_interrupts_nothing(lab: Lab) -> None:
         assert re.search("60 packets transmitted, 60 (packets )?received", out), out[-300:]
 
 
+def test_a_switch_that_starts_anew_is_closed_until_it_has_its_flows(lab: Lab) -> None:
+    lab.hosts.ok(HOST, "service", "ovs-vswitchd", "onerestart")
+    cells = {"shut": ("udp", lab.stations["shut"].address(4), PORT, 12.0)}
+    cells["open"] = ("udp", lab.stations["open"].address(4), PORT, 40.0)
+    assert lab.probe("asks", cells, 40) == {"shut": None, "open": "open"}
+
+
 def test_a_port_whose_flows_cannot_be_sent_is_not_up(lab: Lab, groups: dict[str, str]) -> None:
     """It passes nothing either, in both directions, until they can."""
     log = lab.hosts.run_dir / "log" / f"openvswitch-agent-{HOST}.log"
