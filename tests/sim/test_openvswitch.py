@@ -154,6 +154,7 @@ def test_a_guest_reaches_a_station_and_the_host_only_while_no_guard_stands(
     # promiscuous, the host takes what is for it whatever MAC it goes to
     guest.send(datagram("02:00:00:00:00:99", "10.5.0.1", management, b"before the guard"))
     until(lambda: "before the guard" in hear.got(), "the host's own stack, with no guard")
+    host.ok("kldload -n ng_ether ng_bpf")
     netgraph.set_guard(running(host.directory), "tapa", drop_all())
     guest.send(datagram("02:00:00:00:00:99", "10.5.0.1", management, b"behind the guard"))
     guest.send(datagram(ethernet(host, "tapa"), "10.5.0.1", management, b"behind the guard"))

@@ -6,7 +6,7 @@ what its arguments say, and changes nothing when it is so already: an agent that
 
 import ipaddress
 
-from beastack.freebsd import jail, pf_router, route, sysctl
+from beastack.freebsd import jail, kld, pf_router, route, sysctl
 from beastack.freebsd.errors import HostError, NoSuchJail
 from beastack.freebsd.host import Host, LocalHost
 from beastack.freebsd.pf_router import Apart, Floating, Forward, Inner, Router
@@ -51,6 +51,8 @@ def ensure_router_jail(router_id: str) -> None:
     known = [n for n in jail.list_jails(HOST) if n.startswith(PREFIX)]
     if name not in known and len(known) >= MOST_JAILS:
         raise Refused(f"jail: there are {len(known)} already")
+    # a jail cannot load what its translations need
+    kld.ensure_loaded(HOST, ("pf",))
     jail.ensure_vnet(HOST, name)
     for key, value in SYSCTLS:
         sysctl.ensure(HOST.jail(name), key, value)

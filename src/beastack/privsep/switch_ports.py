@@ -2,7 +2,7 @@
 
 from oslo_config import cfg
 
-from beastack.freebsd import ifnet, netgraph, ovs
+from beastack.freebsd import ifnet, kld, netgraph, ovs
 from beastack.freebsd.bpf_guard import drop_all
 from beastack.freebsd.host import Host
 from beastack.freebsd.ifnet_read import get_interface
@@ -12,6 +12,8 @@ from beastack.privsep.checks import Refused
 # Open vSwitch asks libpcap for 2,048 bytes of a frame (PCAP_SNAPLEN, lib/netdev-bsd.c): what is longer it would send on
 # broken. Less an Ethernet header and a VLAN's tag.
 MOST_MTU = 2048 - 14 - 4
+# What guards are made of; after a reboot nothing else may have loaded it.
+MODULES = ("ng_ether", "ng_bpf")
 
 
 def close_to_host(host: Host, interface: str) -> None:
@@ -22,6 +24,7 @@ def close_to_host(host: Host, interface: str) -> None:
     mtu = get_interface(host, interface).mtu
     if mtu > MOST_MTU:
         raise Refused(f"interface: {interface} has an MTU of {mtu}: Open vSwitch reads frames of at most {MOST_MTU}")
+    kld.ensure_loaded(host, MODULES)
     netgraph.set_guard(host, interface, drop_all())
 
 

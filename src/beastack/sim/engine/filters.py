@@ -31,7 +31,13 @@ class Filters:
 
     def make_netgraph(self, vnet: Vnet) -> Any:
         module = importlib.import_module("beastack.sim.netgraph")
-        return module.Netgraph(lambda: [one.name for one in vnet.interfaces if one.mac is not None])
+
+        def nodes() -> list[str]:
+            if "ng_ether" not in self._sysctls.modules:
+                return []  # interfaces have their nodes from the module
+            return [one.name for one in vnet.interfaces if one.mac is not None]
+
+        return module.Netgraph(nodes)
 
     def pf(self, vnet: Vnet) -> Any:
         if vnet.pf is None:
