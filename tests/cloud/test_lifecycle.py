@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from openstack import exceptions
 
 from .conftest import NAME, ROOT, beastack, services, until
 from .guest import Guest
+from .snapshots import taken_amid_writes
 from .test_first_server import pings
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
@@ -237,36 +237,8 @@ def test_a_snapshot_of_a_stopped_server_and_a_rebuild(demo: Any, server: Any, ad
 def test_a_snapshot_of_a_running_server_is_what_a_power_cut_would_have_left(
     demo: Any, server: Any, address: str, tmp_path: Path
 ) -> None:
-    """What was synced is in it, and nothing of a later moment than what lies before it."""
-    early, late = 1_000_000, FAR
-    write = "{ echo $i | dd of=/dev/vda bs=512 seek=%d conv=notrunc 2>/dev/null; sync; }"
     with shell(address) as guest:
-        guest.check(
-            f"(i=0; while :; do i=$((i+1)); {write % early} && {write % late}; done) </dev/null & echo $! >/tmp/w"
-        )
-        until("the guest to write", lambda: int(read_mark(guest) if read_mark(guest).isdigit() else 0) > 3, 30)
-        synced = int(read_mark(guest))
-        image = demo.compute.create_server_image(server, "life-running", wait=True, timeout=WAIT)
-        try:
-            assert demo.compute.get_server(server).status == "ACTIVE"
-            after = int(read_mark(guest))
-            until("the guest to write on", lambda: int(read_mark(guest)) > after, 30)
-            guest.ends("/tmp/w")
-            file = tmp_path / "snapshot"
-            demo.image.download_image(image.id, output=str(file))
-        finally:
-            demo.image.delete_image(image.id)
-    first, second = (_number(file, sector) for sector in (early, late))
-    assert synced <= second <= first <= second + 1
-    assert first < after, "written on while the snapshot was uploaded"
-
-
-def _number(qcow2: Path, sector: int) -> int:
-    """What the guest wrote to a sector of an image."""
-    out = qcow2.with_suffix(f".{sector}")
-    argv = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=512", f"skip={sector}", f"count={sector + 1}"]
-    subprocess.run([*argv, f"if={qcow2}", f"of={out}"], capture_output=True, timeout=60, check=True)
-    return int(out.read_bytes().splitlines()[0])
+        taken_amid_writes(demo, server, guest, tmp_path)
 
 
 def test_shelve_and_unshelve(demo: Any, server: Any, address: str) -> None:
@@ -279,6 +251,23 @@ def test_shelve_and_unshelve(demo: Any, server: Any, address: str) -> None:
     is_now(demo, server, "ACTIVE")
     with shell(address) as guest:
         assert read_mark(guest) == "shelved"
+
+
+def test_a_server_that_cannot_be_is_refused_with_the_reason(api: Any, demo: Any) -> None:
+    flavor = api.compute.create_flavor(name="life.shares", ram=128, vcpus=1, disk=1, is_public=True)
+    api.compute.create_flavor_extra_specs(flavor, {"quota:cpu_shares": "5"})
+    image = demo.image.find_image("beastack-guest").id
+    made = demo.compute.create_server(name="refused", image_id=image, flavor_id=flavor.id, networks="none")
+    try:
+        until("the server to be refused", lambda: demo.compute.get_server(made).status == "ERROR", 60)
+        fault = demo.compute.get_server(made).fault
+        assert "extra spec quota:cpu_shares=5" in fault["message"]
+        found = beastack("host", "--name", NAME, "fbsd1", "--", "ls", _folder(made), status=None)
+        assert found.returncode, "nothing was made for it"
+    finally:
+        demo.compute.delete_server(made)
+        demo.compute.wait_for_delete(made, wait=60)
+        api.compute.delete_flavor(flavor)
 
 
 @pytest.mark.parametrize("moment", ["networking", "spawning"])

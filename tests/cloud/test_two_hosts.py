@@ -1,4 +1,7 @@
-"""A server between two hosts without shared storage: cold migration, taken back and confirmed; evacuation."""
+"""A server between two hosts without shared storage: cold migration, taken back and confirmed; evacuation.
+
+One host keeps disks in ZFS volumes, the other in files.
+"""
 
 import json
 import os
@@ -14,6 +17,7 @@ import pytest
 
 from .conftest import ROOT, beastack, until
 from .guest import Guest
+from .snapshots import taken_amid_writes
 from .test_first_server import pings
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
@@ -25,6 +29,7 @@ FAR = 2_000_000
 @pytest.fixture(scope="module")
 def description() -> Iterator[str]:
     text = (ROOT / "clouds" / "two-node.toml").read_text().replace('name = "two"', f'name = "{NAME}"', 1)
+    text = text.replace('roles = ["compute", "network"]', 'roles = ["compute", "network"]\nzfs = "tank/beastack"', 1)
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(text)
         file.flush()
@@ -79,10 +84,21 @@ def marked(server: Any) -> str:
         return guest.check(f"dd if=/dev/vda bs=512 skip={FAR} count=1 2>/dev/null | head -1 | tr -d '\\000'")
 
 
+def zfs(*options: str) -> str:
+    """What the host that has a pool lists: a name and what it is a clone of a line."""
+    return beastack("host", "--name", NAME, "fbsd1", "--", "zfs", "list", "-H", "-o", "name,origin", *options).stdout
+
+
 def left_on(host: str, server: Any) -> bool:
     """Whether a host still has the server's folder."""
     folder = f"/var/lib/beastack/{NAME}/data/hosts/{host}/nova/instances"
     return server.id in beastack("host", "--name", NAME, host, "--", "ls", folder).stdout
+
+
+def test_a_snapshot_of_a_volume_amid_writes(two: Any, server: Any, tmp_path: Path) -> None:
+    with shell(server) as guest:
+        taken_amid_writes(two, server, guest, tmp_path)
+    assert f"{server.id}.root@" not in zfs("-t", "snapshot"), "what was read from is gone"
 
 
 def test_a_migration_taken_back_and_one_confirmed(two: Any, server: Any) -> None:
@@ -102,6 +118,7 @@ def test_a_migration_taken_back_and_one_confirmed(two: Any, server: Any) -> None
     is_now(two, server, "ACTIVE", "fbsd2")
     assert marked(server) == "mine"
     until("the source to be cleaned", lambda: not left_on("fbsd1", server), 30)
+    assert server.id not in zfs()
 
 
 def test_a_server_of_a_dead_host_lives_on_another_and_the_host_returns(two: Any, server: Any, description: str) -> None:
@@ -115,6 +132,8 @@ def test_a_server_of_a_dead_host_lives_on_another_and_the_host_returns(two: Any,
     two.compute.start_server(server)
     is_now(two, server, "ACTIVE", "fbsd1")
     assert marked(server) == ""  # its disk was the dead host's; this one is new from the image
+    root = next(line for line in zfs().splitlines() if f"{server.id}.root" in line)
+    assert root.endswith("@ready"), "a clone of the image"
     beastack("up", description)
     two.compute.update_service_forced_down(service, "fbsd2", "nova-compute", False)
     until("the returned host to forget the server", lambda: not left_on("fbsd2", server), WAIT)

@@ -31,6 +31,8 @@ READY, KEPT, FROZEN = "ready", "kept", "frozen"
 _DISK = re.compile(r"root|rescue|swap|ephemeral[0-9]")
 _NODE_SECONDS = 20.0
 HOST = LocalHost()
+# Clones that were seen to be ours while they are read: a disk is thousands of pieces, and zfs(8) is a program.
+_READING: set[str] = set()
 
 
 def _root() -> str:
@@ -112,6 +114,7 @@ def _write(name: str, offset: int, data: bytes) -> None:
 
 
 def _unclone(base: str, short: str, clone: str) -> None:
+    _READING.discard(clone)
     zfs.destroy(HOST, clone)
     zfs.destroy(HOST, f"{base}@{short}")
 
@@ -120,6 +123,7 @@ def _unclone(base: str, short: str, clone: str) -> None:
 def prepare_volumes() -> None:
     """Make the file systems below the configured name, and remove what a broken read left."""
     root = _root()
+    _READING.clear()
     for name in (root, f"{root}/images", f"{root}/guests"):
         zfs.ensure_filesystem(HOST, name, "store:volumes")
     for name in zfs_read.list_datasets(HOST, f"{root}/guests"):
@@ -309,7 +313,9 @@ def read_frozen_volume(uuid: str, disk: str, offset: int, length: int) -> bytes:
     """A piece of a frozen disk; no bytes when there are only zeros."""
     name, offset = f"{_guest(uuid, disk)}.{FROZEN}", _bytes(offset, "offset")
     length = checks.number(length, 1, CHUNK, "length")
-    zfs.require_ours(HOST, name)
+    if name not in _READING:
+        zfs.require_ours(HOST, name)
+        _READING.add(name)
     descriptor = os.open(_node(name), os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.pread(descriptor, length, offset)

@@ -74,6 +74,31 @@ def test_a_read_that_broke_off_is_cleaned_at_the_next_start(pool: Any) -> None:
     assert names == [f"{pool.root}/guests", f"{pool.root}/guests/{UUID}.root"]
 
 
+def test_a_disk_that_is_read_in_pieces_is_asked_for_its_mark_once_a_reading(
+    pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, real = list[str](), zfs.require_ours
+
+    def counted(host: Any, name: str) -> str:
+        asked.append(name)
+        return real(host, name)
+
+    monkeypatch.setattr(zfs, "require_ours", counted)
+    volumes.make_guest_volume(UUID, "root", MIB, None)
+    volumes.write_guest_volume(UUID, "root", 0, b"x")
+    clone = f"{pool.root}/guests/{UUID}.root.frozen"
+    for _round in range(2):
+        volumes.freeze_guest_volume(UUID, "root")
+        asked.clear()
+        pieces = [volumes.read_frozen_volume(UUID, "root", place, 4096) for place in range(0, MIB, 4096)]
+        assert pieces[0][:1] == b"x"
+        assert asked.count(clone) == 1
+        volumes.thaw_guest_volume(UUID, "root")
+    pool.run(["zfs", "create", "-V", "1m", clone])
+    with pytest.raises(NotOurs):
+        volumes.read_frozen_volume(UUID, "root", 0, 4096)
+
+
 def test_pieces_stay_within_their_volume(pool: Any) -> None:
     volumes.make_guest_volume(UUID, "root", MIB, None)
     for offset, data in ((MIB, b"x"), (MIB - 512, b"x" * 1024)):

@@ -4,7 +4,9 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from beastack.sim.zfs.errors import Refused
@@ -32,11 +34,15 @@ def make(table: Table, size: int) -> str:
 
 
 def copy(table: Table, source: Dataset) -> str:
-    """The same contents under another name: shared blocks where the file system can, holes kept in any case."""
+    """The same contents under another name: shared blocks where the file system can, holes kept in any case.
+
+    A copy of blocks takes its time, and a snapshot is of one moment: who has the volume open stands still meanwhile.
+    """
     name = secrets.token_hex(8)
     target = table.folder / "contents" / name
     command = ["/usr/bin/cp", "--reflink=auto", "--sparse=auto", "--", str(path(table, source)), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_COPY_LIMIT, check=False)
+    with still(holders(table, source) - {os.getpid()}):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_COPY_LIMIT, check=False)
     if done.returncode:
         target.unlink(missing_ok=True)
         raise Refused(f"cannot copy '{source.name}': {done.stderr.strip()}")
@@ -61,8 +67,14 @@ def occupied(table: Table, dataset: Dataset) -> int:
 
 def busy(table: Table, dataset: Dataset) -> bool:
     """Whether a process holds the volume open."""
-    if dataset.kind != VOLUME:
-        return False
+    return bool(holders(table, dataset))
+
+
+def holders(table: Table, dataset: Dataset) -> set[int]:
+    """The processes that hold the volume open."""
+    pids = set[int]()
+    if dataset.kind != VOLUME or not dataset.content:
+        return pids
     known = path(table, dataset).stat()
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
@@ -72,8 +84,47 @@ def busy(table: Table, dataset: Dataset) -> bool:
                 with contextlib.suppress(OSError):
                     found = descriptor.stat()
                     if (found.st_dev, found.st_ino) == (known.st_dev, known.st_ino):
-                        return True
-    return False
+                        pids.add(int(process.name))
+    return pids
+
+
+def _stands(pid: int) -> bool:
+    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+
+
+@contextlib.contextmanager
+def still(pids: set[int]) -> Iterator[None]:
+    """Processes stand still within; those that stood already are left alone. A child lets them go on, also when this
+    process is killed.
+    """
+    moving = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if not _stands(pid):
+                moving.append(os.pidfd_open(pid))
+    if not moving:
+        yield
+        return
+    kept, ours = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(ours)
+        os.read(kept, 1)  # until the other end is closed, however
+        for each in moving:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(each, signal.SIGCONT)
+        os._exit(0)
+    os.close(kept)
+    try:
+        for each in moving:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(each, signal.SIGSTOP)
+        yield
+    finally:
+        os.close(ours)
+        os.waitpid(child, 0)
+        for each in moving:
+            os.close(each)
 
 
 def nodes(table: Table, root: Path = NODES) -> None:

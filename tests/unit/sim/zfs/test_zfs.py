@@ -2,8 +2,10 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,46 @@ def test_destroy_R_takes_the_clones_of_clones(shell: Shell) -> None:
     assert shell.zfs("destroy -R p/a") == GOOD
     assert shell.zfs("list -H -o name") == ("p\n", 0)
     assert list((shell.folder / "zfs" / "contents").iterdir()) == []
+
+
+def state(pid: int) -> str:
+    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def becomes(pid: int, wanted: str) -> None:
+    deadline = time.monotonic() + 10
+    while state(pid) not in wanted:
+        assert time.monotonic() < deadline, state(pid)
+        time.sleep(0.005)
+
+
+def test_who_writes_stands_still_while_a_volume_is_copied() -> None:
+    with subprocess.Popen(["sleep", "60"]) as writer, subprocess.Popen(["sleep", "60"]) as paused:
+        try:
+            paused.send_signal(signal.SIGSTOP)
+            becomes(paused.pid, "T")
+            with contents.still({writer.pid, paused.pid}):
+                becomes(writer.pid, "T")
+            becomes(writer.pid, "SR")
+            assert state(paused.pid) == "T"
+        finally:
+            writer.kill()
+            paused.kill()
+
+
+def test_who_stands_still_goes_on_when_the_copying_process_is_killed() -> None:
+    code = "import sys, time; from beastack.sim.zfs import contents\nwith contents.still({int(sys.argv[1])}):\n"
+    code += " print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen(["sleep", "60"]) as writer:
+        try:
+            argv = [sys.executable, "-c", code, str(writer.pid)]
+            with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
+                assert holder.stdout and holder.stdout.readline() == "held\n"
+                becomes(writer.pid, "T")
+                holder.kill()
+            becomes(writer.pid, "SR")
+        finally:
+            writer.kill()
 
 
 def test_a_volume_in_use_is_busy(shell: Shell) -> None:
