@@ -19,6 +19,10 @@ def netgraph(*words: str) -> str:
 
 def test_a_policy_of_a_port(api: Any, port: Any, address: str) -> None:
     node = f"bsl_tap{port.id[:11]}"
+    # policies that nobody would hold floating IPs and routers to are not taken
+    offered = {extension.alias for extension in api.network.extensions()}
+    assert "qos" in offered
+    assert not offered & {"qos-fip", "qos-gateway-ip"}
     policy = api.network.create_qos_policy(name="limited")
     try:
         rule = api.network.create_qos_bandwidth_limit_rule(policy, max_kbps=2000, max_burst_kbps=800)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from beastack.freebsd import ifnet, jail, netgraph, pf
+from beastack.freebsd import car, ifnet, jail, netgraph, pf
 from beastack.freebsd.host import Host, JailHost
 from beastack.freebsd.ifnet_read import list_interfaces
 
@@ -154,7 +154,10 @@ def clear_filters(host: Host) -> None:
 
 
 def clear_guards(host: Host) -> None:
-    """Remove our guards where netgraph is in use."""
+    """Remove our guards and limits where netgraph is in use."""
+    for port in car.list_rates(host):
+        if ANYTHING_OF_OURS.fullmatch(port):
+            car.clear_rate(host, port)
     for port in netgraph.list_guards(host):
         if ANYTHING_OF_OURS.fullmatch(port):
             netgraph.clear_guard(host, port)

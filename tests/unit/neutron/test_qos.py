@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from neutron.services.l3_router import l3_router_plugin
+from neutron.services.qos.qos_plugin import QoSPlugin
 from neutron_lib.callbacks import events, registry
 from neutron_lib.services.qos import constants
+from neutron_lib.utils import runtime
+from oslo_config import cfg
 
 from beastack.freebsd import car
 from beastack.neutron import qos
@@ -55,3 +59,13 @@ def test_the_mechanism_driver_makes_it_known_once() -> None:
     assert qos.register().requires_rpc_notifications
     assert qos.register().is_vif_type_compatible("tap")
     assert not qos.register().is_vif_type_compatible("ovs")
+
+
+def test_the_router_plugin_offers_no_policies_that_nobody_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of floating IPs and gateways: it looks for the QoS plugin by its name."""
+    assert runtime.load_class_by_alias_or_classname("neutron.service_plugins", "beastack_qos") is QoSPlugin
+    for plugins, offered in ((["router", "beastack_qos"], []), (["router", "qos"], ["qos-fip"])):
+        monkeypatch.setattr(cfg.CONF, "service_plugins", plugins, raising=False)
+        aliases = ["qos-fip"]
+        l3_router_plugin.disable_l3_qos_extension_by_plugins("qos-fip", aliases)
+        assert aliases == offered

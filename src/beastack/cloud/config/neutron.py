@@ -30,8 +30,8 @@ def server(layout: Layout, secrets: dict[str, str], cluster: Cluster) -> Section
     sections = base(layout, secrets, "neutron", "neutron")
     sections["DEFAULT"] |= {
         "core_plugin": "ml2",
-        # with Open vSwitch nobody has tried upstream's limits: the API has no QoS there
-        "service_plugins": "router,port_forwarding" + (",qos" if cluster.switch == "if_bridge" else ""),
+        # with Open vSwitch nobody has tried upstream's limits: the API has no QoS there (decisions/0007)
+        "service_plugins": "router,port_forwarding" + (",beastack_qos" if cluster.switch == "if_bridge" else ""),
         "auth_strategy": "keystone",
         "state_path": str(layout.data("neutron")),
         "api_workers": 1,

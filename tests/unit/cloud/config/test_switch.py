@@ -25,13 +25,20 @@ def test_open_vswitch_has_no_tunnels() -> None:
     assert neutron.ml2(Cluster())["ml2"]["mechanism_drivers"] == "freebsdbridge,l2population"
 
 
+def test_open_vswitch_has_no_limits() -> None:
+    for switch, there in (("if_bridge", True), ("openvswitch", False)):
+        plugins = neutron.server(LAYOUT, SECRETS, Cluster(switch=switch))["DEFAULT"]["service_plugins"]
+        assert ("beastack_qos" in str(plugins).split(",")) is there
+        assert ("qos" in str(neutron.ml2(Cluster(switch=switch))["ml2"]["extension_drivers"]).split(",")) is there
+
+
 def test_the_agent_filters_by_flows_and_may_do_no_pf() -> None:
     sections = neutron.agent(LAYOUT, SECRETS, "a", "192.0.2.1", CARDS, "helper", "openvswitch")
     assert sections["ovs"]["bridge_mappings"] == "physnet1:br-em0,physnet2:br-em1"
     assert sections["securitygroup"]["firewall_driver"] == "beastack_ovs"
     assert "freebsd_bridge" not in sections
     entries = str(sections["beastack"]["privsep_entries"]).split(",")
-    assert "ovs" in entries and not {"pf", "guard", "uplinks"} & set(entries)
+    assert "ovs" in entries and not {"pf", "guard", "rates", "uplinks"} & set(entries)
     bridged = neutron.agent(LAYOUT, SECRETS, "a", "192.0.2.1", CARDS, "helper")
     assert "ovs" not in bridged and "ovs" not in str(bridged["beastack"]["privsep_entries"]).split(",")
 
