@@ -7,7 +7,7 @@ out a copy before netgraph(4) sees the frame (ether_input_internal, sys/net/if_e
 
 from oslo_config import cfg
 
-from beastack.freebsd import ifnet, netgraph, ovs
+from beastack.freebsd import ifnet, kld, netgraph, ovs, pf_host
 from beastack.freebsd.errors import HostError, NoSuchInterface
 from beastack.freebsd.host import LocalHost
 from beastack.freebsd.ifnet_read import get_interface, list_interfaces
@@ -20,6 +20,7 @@ HOST = LocalHost()
 MOST_FLOWS = 20_000
 MOST_ADDRESSES = 1024
 MOST_CARDS = 64
+MODULES = tuple(module for module in pf_host.MODULES if module != "if_bridge")
 # Bytes: bpf(4) sends no frame whose contents with a VLAN's tag are larger than the MTU (bpf_movein, sys/net/bpf.c).
 TAGGED_MTU = 1500 + 4
 
@@ -52,6 +53,8 @@ def ovs_prepare(uplinks: list[str]) -> None:
         # a card makes itself a link-local address when it comes up (inet6(4))
         if addresses := [*found.inet, *(a for a in found.inet6 if not a.startswith("fe80:"))]:
             raise Refused(f"network card: {card} has addresses ({', '.join(addresses)}): it would lose its network")
+    # what a bridge agent would have loaded: routers' jails have a pf(4) of their own
+    kld.ensure_loaded(HOST, MODULES)
     ovs.ensure_bridge(HOST, ovs.INTEGRATION)
     here = list_interfaces(HOST)
     for name in ovs.list_ports(HOST, ovs.INTEGRATION):

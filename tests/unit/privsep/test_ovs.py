@@ -157,6 +157,7 @@ def test_what_is_not_ours_is_left_alone(switch: Switch) -> None:
 
 def test_bridges_of_cards(switch: Switch) -> None:
     call("ovs_prepare")(["em0"])
+    assert {"kldload -n pf", "kldload -n ng_ether"} <= set(switch.ran) and "kldload -n if_bridge" not in switch.ran
     lines = switch.vsctl()
     assert [line.split(" -- ")[0].split(" ", 2)[2] for line in lines] == [
         "add-br br-int",
