@@ -113,13 +113,14 @@ def attach_private(host: Host, bridge: str, member: str) -> None:
         host.run(["ifconfig", bridge, "addm", member, "private", member])
 
 
-def attach_untagged(host: Host, bridge: str, member: str) -> None:
+def attach_untagged(host: Host, bridge: str, member: str, shown: Interface | None = None) -> None:
     """Attach a member whose frames have no VLAN tag, in and out; before 15.0, where bridges cannot, as any member.
+    ``shown`` is the bridge as it was read just now.
 
     Without this a tag that a guest writes leaves by a card as it came: ether_input() takes it off before ng_ether(4)
     and pf(4) look at the frame, and if_bridge(4) puts it on again. Raises DeviceBusy, NoSuchInterface.
     """
-    shown = get_interface(host, bridge)
+    shown = shown or get_interface(host, bridge)
     if shown.bridge_flags is None:
         ifnet.attach_member(host, bridge, member)
         return

@@ -34,7 +34,7 @@ def ensure_bridge(host: Host, name: str, description: str) -> None:
 
 def ensure_tap(host: Host, name: str, description: str, mtu: int) -> None:
     """A tap, up, with ``mtu`` bytes unless it is a bridge member already (the bridge rules its MTU then)."""
-    with clone.making(host, "tap", name, description) as interface:
+    with clone.making(host, "tap", name, description, ("description", description)) as interface:
         if interface.mtu != mtu and bridge_of(host, name) is None:
             host.run(["ifconfig", name, "mtu", str(mtu)])
         if not interface.is_up:

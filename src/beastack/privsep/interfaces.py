@@ -57,13 +57,13 @@ def attach_member(bridge: str, interface: str) -> None:
     tap = isinstance(interface, str) and interface.startswith("tap")
     member = checks.tap_name(interface) if tap else allowed_card(interface, checks.bridge_name(bridge))
     found = _bridge(bridge, adopted=tap)
-    if tap:
-        ifnet.require_ours(HOST, member)
+    seen = ifnet.require_ours(HOST, member) if tap else get_interface(HOST, member)
     if ifnet.GROUP in found.groups:
-        bridges.attach_untagged(HOST, found.name, member)
+        bridges.attach_untagged(HOST, found.name, member, found)
     elif member not in found.members:
         ifnet.attach_member(HOST, found.name, member)
-    ifnet.set_up(HOST, member)
+    if not seen.is_up:
+        ifnet.set_up(HOST, member)
 
 
 @entry

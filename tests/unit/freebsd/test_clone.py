@@ -167,7 +167,8 @@ def test_what_was_made_now_goes_when_it_cannot_be_finished() -> None:
             return done
 
     answers: dict[str, str | tuple[str, int]] = {
-        "ifconfig tap1-x": GONE, CREATE: "tap0\n", "ifconfig tap0 name tap1-x": "", "ifconfig -g bridge": "",
+        "ifconfig tap1-x": GONE, "ifconfig tap create description d group beastack": "tap0\n",
+        "ifconfig tap0 name tap1-x": "", "ifconfig -g bridge": "",
         "ifconfig tap1-x mtu 70000": ("ifconfig: ioctl SIOCSIFMTU (set mtu): Invalid argument\n", 1),
         "ifconfig tap1-x destroy": "",
     }  # fmt: skip

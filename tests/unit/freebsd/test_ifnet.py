@@ -61,7 +61,7 @@ def test_a_failed_rename_leaves_nothing_behind() -> None:
     host = FakeHost(
         {
             "ifconfig tap1": gone("tap1"),
-            "ifconfig tap create group beastack": "tap0\n",
+            "ifconfig tap create description beastack:port:1 group beastack": "tap0\n",
             "ifconfig tap0 name tap1": ("ifconfig: ioctl SIOCSIFNAME (set name): File exists\n", 1),
             "ifconfig tap0 destroy": "",
         }
