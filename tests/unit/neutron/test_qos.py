@@ -67,8 +67,8 @@ from neutron.services.qos.qos_plugin import QoSPlugin
 from neutron_lib.utils import runtime
 from oslo_config import cfg
 assert runtime.load_class_by_alias_or_classname("neutron.service_plugins", sys.argv[1]) is QoSPlugin
-cfg.CONF([], project="test", default_config_files=[])
 common.register_core_common_config_opts()
+cfg.CONF([], project="test", default_config_files=[])
 cfg.CONF.set_override("service_plugins", ["router", sys.argv[1]])
 aliases = ["qos-fip"]
 l3_router_plugin.disable_l3_qos_extension_by_plugins("qos-fip", aliases)
