@@ -20,6 +20,12 @@ pytestmark = pytest.mark.root
 
 NET, ROUTER = "6f1a4f2e-0c34-4c55-9d1b-0f7a8d7f2f11", "7f1a4f2e-0c34-4c55-9d1b-0f7a8d7f2f11"
 ONE, TWO = "aaaaaaaa-bbcc-4c55-9d1b-0f7a8d7f2f11", "bbbbbbbb-bbcc-4c55-9d1b-0f7a8d7f2f11"
+RULES = {
+    "inner": [{"interface": f"qr-{TWO[:11]}", "addresses": ["10.8.0.1/24"]}],
+    **dict.fromkeys(("outer", "address")),
+    **dict.fromkeys(("snat", "metadata"), False),
+    **{part: [] for part in ("unchanged", "floating", "forwards", "apart")},
+}
 MAKE = f"""
     jails.ensure_dhcp_jail("{NET}")
     jails.ensure_jail_port("{NET}", "{ONE}", "fa:16:3e:00:00:02", 1450)
@@ -27,6 +33,8 @@ MAKE = f"""
     routers.ensure_router_jail("{ROUTER}")
     routers.ensure_router_port("{ROUTER}", "{TWO}", "{NET}", False, "fa:16:3e:00:00:01", 1450)
     routers.set_router_addresses("{ROUTER}", "{TWO}", False, ["10.8.0.1/24"])
+    # pf is there without a bridge agent
+    routers.load_router_rules("{ROUTER}", {RULES})
 """
 TAPS = (f"tap{ONE[:11]}", f"tap{TWO[:11]}")
 # upstream's set_db_attribute and clear_db_attribute for a port that is wired (ovs_neutron_agent.py, port_bound)
