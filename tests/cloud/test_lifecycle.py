@@ -254,7 +254,7 @@ def test_shelve_and_unshelve(demo: Any, server: Any, address: str) -> None:
 
 
 def test_a_server_that_cannot_be_is_refused_with_the_reason(api: Any, demo: Any) -> None:
-    flavor = api.compute.create_flavor(name="life.shares", ram=128, vcpus=1, disk=1, is_public=True)
+    flavor = api.compute.create_flavor(name="life.shares", ram=256, vcpus=1, disk=1, is_public=True)
     api.compute.create_flavor_extra_specs(flavor, {"quota:cpu_shares": "5"})
     image = demo.image.find_image("beastack-guest").id
     made = demo.compute.create_server(name="refused", image_id=image, flavor_id=flavor.id, networks="none")
