@@ -122,6 +122,23 @@ def test_groups_decide_in_both_families(lab: Lab) -> None:
     assert found["open/4/tcp"] == "open"
 
 
+def test_a_router_leads_outside(lab: Lab) -> None:
+    """Its ports are a jail's, on the project's VLAN and on the flat network; a floating IP leads back in."""
+    network = lab.api.network
+    outside, inside = network.find_network("provider"), lab.networks["net"]
+    (subnet,) = network.subnets(network_id=inside.id, ip_version=4)
+    router = network.create_router(name="ovs", external_gateway_info={"network_id": outside.id})
+    fixed = [{"subnet_id": subnet.id, "ip_address": "10.60.0.1"}]
+    network.add_interface_to_router(router, port_id=network.create_port(network_id=inside.id, fixed_ips=fixed).id)
+    for name in ("asks", "open"):
+        lab.hosts.ok(HOST, "jexec", name, "route", "add", "default", "10.60.0.1")
+    gateway = next(network.subnets(network_id=outside.id)).gateway_ip
+    assert lab.probe("asks", {"out": ("ping", gateway, PORT, None)}, 40) == {"out": "answered"}
+    floating = network.create_ip(floating_network_id=outside.id, port_id=lab.stations["open"].port).floating_ip_address
+    argv = ["ping", "-n", "-c", "1", "-W", "1", floating]
+    until("the floating IP to answer", lambda: not subprocess.run(argv, capture_output=True, timeout=9).returncode, 40)
+
+
 def arp(mac: str, address: str, source: str | None = None) -> bytes:
     """A question to all for an address that nobody has; ``source``: the frame's own sender."""
     own, ip, nobody = bytes.fromhex(mac.replace(":", "")), ipaddress.ip_address(address).packed, b"\x0a\x3c\x00\xfd"
@@ -170,7 +187,7 @@ def test_a_new_agent_interrupts_nothing(lab: Lab) -> None:
 
 def test_a_switch_that_starts_anew_is_closed_until_it_has_its_flows(lab: Lab) -> None:
     lab.hosts.ok(HOST, "service", "ovs-vswitchd", "onerestart")
-    cells = {"shut": ("udp", lab.stations["shut"].address(4), PORT, 12.0)}
+    cells = {"shut": ("udp", lab.stations["shut"].address(4), PORT, 8.0)}
     cells["open"] = ("udp", lab.stations["open"].address(4), PORT, 40.0)
     assert lab.probe("asks", cells, 40) == {"shut": None, "open": "open"}
 
