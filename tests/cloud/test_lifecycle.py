@@ -51,7 +51,11 @@ def server(demo: Any, flavors: dict[str, Any]) -> Iterator[Any]:
         config_drive=True,
     )
     try:
-        yield demo.compute.wait_for_server(made, wait=WAIT)
+        try:
+            ready = demo.compute.wait_for_server(made, wait=WAIT)
+        except exceptions.ResourceFailure as e:
+            raise AssertionError(f"the server failed: {demo.compute.get_server(made).fault}") from e
+        yield ready
     finally:
         demo.compute.delete_server(made)
         demo.compute.wait_for_delete(made, wait=60)

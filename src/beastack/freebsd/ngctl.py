@@ -42,7 +42,10 @@ def nodes(host: Host) -> list[Node]:
 
 
 def hooks(host: Host, name: str, kind: str) -> dict[str, tuple[str, str]] | None:
-    """Hook -> (peer's name, peer's hook) of a node of this kind; None when there is no node of this name."""
+    """Hook -> (peer's name, peer's hook) of a node of this kind; None when there is no node of this name.
+
+    Raises CommandFailed, and UnexpectedOutput for a node of another kind.
+    """
     argv = ["ngctl", "show", f"{name}:"]
     done = host.run(argv, check=False)
     if done.rc:
@@ -60,7 +63,7 @@ def hooks(host: Host, name: str, kind: str) -> dict[str, tuple[str, str]] | None
 
 
 def kind(host: Host, path: str) -> str | None:
-    """The type of the node at ``node:hook``; None when there is none."""
+    """The type of the node at ``node:hook``; None when there is none. Raises CommandFailed."""
     argv = ["ngctl", "show", path]
     done = host.run(argv, check=False)
     if done.rc and _ABSENT in done.err + done.out:
@@ -86,7 +89,7 @@ def ask(host: Host, name: str, command: str) -> str:
 
 
 def shutdown(host: Host, path: str) -> None:
-    """Remove a node (an ng_ether(4) node only loses its hooks); gone is fine."""
+    """Remove a node (an ng_ether(4) node only loses its hooks); gone is fine. Raises CommandFailed."""
     argv = ["ngctl", "shutdown", path]
     done = host.run(argv, check=False)
     if done.rc and _ABSENT not in done.err + done.out:
