@@ -1,4 +1,6 @@
-"""A device of the host that a guest has for itself: pciconf(8), ppt(4), and a real guest that finds it."""
+"""A device of the host that a guest has for itself: pciconf(8), ppt(4), and a real guest that finds it; and a card that
+is no virtio one.
+"""
 
 import json
 import shlex
@@ -21,6 +23,7 @@ from .test_consoles import Viewer
 from .test_limits import GUEST, settled
 
 UUID = "5a0f8a4e-0c34-4c55-9d1b-0f7a8d7f2f13"
+TAP = "tap5a0f8a4e-13"
 PYTHON = shlex.quote(sys.executable)
 # what nova tells placement and the scheduler about the host's devices
 TOLD = """
@@ -40,6 +43,7 @@ print(json.dumps(resources.passthrough(LocalHost(), options)))
 def host(make_host: Callable[..., Host]) -> Host:
     made = make_host("fbsd1", f"vtnet0={MANAGEMENT}:100.64.{OCTET}.11/24", tunables=("pptdevs=2/0/0",))
     made.ok("kldload -n vmm")
+    made.ok(f"ifconfig tap create name {TAP}")
     return made
 
 
@@ -64,7 +68,8 @@ def start(host: Host, folder: Path, *devices: bhyve.PciDevice) -> guest_files.Gu
         console=bhyve.TcpConsole(7104),
         disks=(bhyve.Disk(str(folder / "root.raw")),),
     )
-    machine = replace(machine, wired=True, passthrough=devices)
+    card = bhyve.Nic(TAP, "fa:16:3e:00:00:05", 1450, bhyve.NicKind.E1000)
+    machine = replace(machine, wired=True, passthrough=devices, nics=(card,))
     (folder / guest_files.MACHINE).write_text(bhyve_json.dump(machine))
     host.run(f"{GUEST} run --dir {folder} --detach")
     return settled(folder)
@@ -80,8 +85,10 @@ def test_a_guest_finds_the_device_that_ppt_holds_and_nova_knows_of_it(host: Host
     with guest_files.connected(folder, guest_files.CONSOLE, 10) as opened:
         typing = Viewer(opened)
         typing.until(b"guest# ")
-        typing.socket.sendall(b"cd /sys/bus/pci/devices/0000:00:1c.0; echo found=$(cat vendor device)\n")
-        typing.until(b"found=0x1234 0x11e8")
+        for slot, identity in (("1c", b"0x1234 0x11e8"), ("0e", b"0x8086 0x100f")):
+            line = f"cd /sys/bus/pci/devices/0000:00:{slot}.0; echo found=$(cat vendor device)\n"
+            typing.socket.sendall(line.encode())
+            typing.until(b"found=" + identity)
 
 
 def test_a_device_of_the_host_is_not_given(host: Host, folder: Path) -> None:
