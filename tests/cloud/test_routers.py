@@ -115,6 +115,8 @@ def test_a_floating_ip_in_and_out_and_from_inside(tenant: Tenant, town: Town) ->
     # hairpin: from its own network, from another one, and from itself
     for guest in (town.two, town.three, town.one):
         guest.reaches(address)
+        # nobody is told of a shorter way, which would lead past the router's translations
+        assert [guest.pings(address) for _ in range(3)] == [True] * 3
     town.one.answers(22, "by the floating IP\n")
     assert heard(address, 22) == "by the floating IP\n"
     assert f"{address}:22" in on_host("jexec", town.jail, "pfctl", "-s", "states").stdout

@@ -6,7 +6,8 @@ from beastack.freebsd import ifnet, route, sysctl
 from beastack.freebsd.errors import CommandFailed, NoSuchRoute, RouteExists
 from beastack.freebsd.host import Host
 
-from .lab import Guest, Lab
+from .lab import Guest, Lab, until
+from .test_guards import Capture
 
 
 def _default(guest: Guest, family: str = "inet") -> list[str]:
@@ -68,3 +69,24 @@ def test_errors_are_typed(lab: Lab) -> None:
 def test_the_hosts_own_table_is_read(host: Host) -> None:
     route.list_routes(host)
     route.list_routes(host, "inet6")
+
+
+def test_a_router_tells_of_shorter_ways_unless_it_must_not(lab: Lab) -> None:
+    """A translating router must not (privsep/routers.py): the shorter way leads past its translations."""
+    _bridge, (one, two, router) = lab.guests(3)
+    ifnet.add_address(two.host, two.nic, "10.8.0.2/32")
+    router.host.run(["route", "add", "10.8.0.0/24", two.address.partition("/")[0]])
+    sysctl.ensure(router.host, "net.inet.ip.forwarding", 1)
+    sysctl.ensure(router.host, "net.inet.ip.redirect", 0)
+    route.set_default(one.host, router.address.partition("/")[0])
+    told = Capture(lab, one, "icmp[icmptype]=icmp-redirect", "redirect")
+    one.reaches("10.8.0.2")
+    assert [one.pings("10.8.0.2") for _ in range(3)] == [True] * 3
+    assert told.frames() == []
+    sysctl.ensure(router.host, "net.inet.ip.redirect", 1)
+
+    def seen() -> bool:
+        one.pings("10.8.0.2")
+        return bool(told.frames())
+
+    until(seen, "a redirect")

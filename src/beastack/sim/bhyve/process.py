@@ -10,7 +10,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _libc = ctypes.CDLL(None, use_errno=True)
-_POLL = 0.1
+_POLL = 0.02
 
 
 def _die_with(parent: int) -> None:

@@ -39,13 +39,13 @@ _WRITABLE = {f"net.link.bridge.{name}" for name in _BRIDGE} | {
     "net.link.tap.up_on_open",
     "net.link.tap.user_open",
     "kern.maxfiles",
-    "net.inet.ip.redirect",
     "net.inet.tcp.blackhole",
     "net.inet.udp.blackhole",
 }
 # FreeBSD's name -> Linux's file below /proc/sys, one for each network stack
 _PER_VNET = {
     "net.inet.ip.forwarding": "net/ipv4/ip_forward",
+    "net.inet.ip.redirect": "net/ipv4/conf/all/send_redirects",
     "net.inet6.ip6.forwarding": "net/ipv6/conf/all/forwarding",
 }
 
@@ -145,7 +145,6 @@ class Sysctls:
             **{f"net.link.bridge.{name}": value for name, value in _BRIDGE.items()},
             "net.link.tap.up_on_open": "0",
             "net.link.tap.user_open": "0",
-            "net.inet.ip.redirect": "1",
             "net.inet.tcp.blackhole": "0",
             "net.inet.udp.blackhole": "0",
             "net.inet6.ip6.accept_rtadv": "0",

@@ -30,6 +30,9 @@ _SETTINGS = {
     "net/ipv4/conf/all/arp_announce": "2",
     "net/ipv4/conf/all/promote_secondaries": "1",
     "net/ipv4/conf/default/promote_secondaries": "1",
+    # `all` alone decides: net.inet.ip.redirect
+    "net/ipv4/conf/all/send_redirects": "1",
+    "net/ipv4/conf/default/send_redirects": "0",
     "net/unix/max_dgram_qlen": "1024",
 }
 _SETTINGS6 = {
