@@ -16,9 +16,12 @@ from beastack.nova import base
 from beastack.nova.libvirt.connection import Connection, LibvirtRefused
 from beastack.nova.libvirt.runner import LibvirtRunner
 from beastack.privsep import held_taps, lines
+from nova import exception
 
 from ..lab import CONF, Lab
 from .machines import NEWEST
+
+TAP = "tap0f1e2d3c-11"
 
 
 def for_the_test_driver(xml: str) -> str:
@@ -218,3 +221,17 @@ class LibvirtLab(Lab):
                 domain.destroy()
             domain.undefine()
         self.keeper.close()
+
+
+def nothing_is_left(lab: LibvirtLab) -> None:
+    assert lab.domains() == []
+    assert lab.taps == []
+    assert lab.lines == set()
+    assert not lab.folder.exists()
+    assert lab.driver.list_instances() == []
+    with pytest.raises(exception.InstanceNotFound):
+        lab.driver.get_info(lab.instance)
+
+
+def destroy(lab: Lab) -> None:
+    lab.driver.destroy(None, lab.instance, lab.network_info)
