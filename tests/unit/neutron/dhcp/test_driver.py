@@ -1,237 +1,19 @@
 """The DHCP driver under the stock agent's calls, with the privilege boundary recorded."""
 
 import types
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from neutron.agent.linux import dhcp as upstream
 from neutron.agent.metadata import driver as upstream_metadata
-from neutron.conf.agent import dhcp as dhcp_conf
-from neutron.conf.agent.metadata import config as metadata_conf
 from neutron_lib import exceptions
-from oslo_config import cfg
 from oslo_utils import netutils
 
 from beastack.freebsd.errors import NoSuchJail
 from beastack.neutron.dhcp import driver, metadata
-from beastack.neutron.dhcp.devices import JailDeviceManager
 from beastack.neutron.dhcp.interface import JailInterfaceDriver
-from beastack.privsep import dhcp as entries
-from beastack.privsep import interfaces, jails
 
-NET = "6f1a4f2e-0c34-4c55-9d1b-0f7a8d7f2f11"
-PORT = "aaaaaaaa-bbcc-4c55-9d1b-0f7a8d7f2f11"
-GUEST = "bbbbbbbb-bbcc-4c55-9d1b-0f7a8d7f2f11"
-SUBNET = "cccccccc-bbcc-4c55-9d1b-0f7a8d7f2f11"
-SUBNET6 = "dddddddd-bbcc-4c55-9d1b-0f7a8d7f2f11"
-NS, TAP = f"ns-{PORT[:11]}", f"tap{PORT[:11]}"
-
-
-def port(id: str, mac: str, owner: str, address: str, device: str = "x", **more: Any) -> dict[str, Any]:
-    fixed = [{"subnet_id": SUBNET, "ip_address": address}]
-    return {
-        "id": id,
-        "network_id": NET,
-        "mac_address": mac,
-        "device_owner": owner,
-        "device_id": device,
-        "admin_state_up": True,
-        "fixed_ips": fixed,
-        "extra_dhcp_opts": [],
-        **more,
-    }
-
-
-def subnet(
-    id: str = SUBNET, cidr: str = "10.8.0.0/24", gateway: str | None = "10.8.0.1", **more: Any
-) -> dict[str, Any]:
-    return {
-        "id": id,
-        "cidr": cidr,
-        "ip_version": 6 if ":" in cidr else 4,
-        "enable_dhcp": True,
-        "gateway_ip": gateway,
-        "host_routes": [],
-        "dns_nameservers": [],
-        "subnetpool_id": None,
-        **more,
-    }
-
-
-def network(*ports: dict[str, Any], subnets: list[dict[str, Any]] | None = None, mtu: int = 1450) -> Any:
-    ours = port(PORT, "fa:16:3e:00:00:02", "network:dhcp", "10.8.0.2", "ours")
-    return upstream.NetModel(
-        {
-            "id": NET,
-            "project_id": "p",
-            "mtu": mtu,
-            "segments": [],
-            "subnets": [subnet()] if subnets is None else subnets,
-            "non_local_subnets": [],
-            "ports": [*ports, ours],
-        }
-    )
-
-
-def guest(mac: str = "fa:16:3e:00:00:0a") -> dict[str, Any]:
-    return port(GUEST, mac, "compute:nova", "10.8.0.10")
-
-
-def _nothing(*_: Any) -> None:
-    return None
-
-
-def _conflict(*_: Any) -> None:
-    raise exceptions.Conflict
-
-
-class Monitor:
-    def __init__(self) -> None:
-        self.watched: dict[tuple[str, str], Any] = {}
-
-    def register(self, uuid: str, service_name: str, monitored_process: Any) -> None:
-        self.watched[uuid, service_name] = monitored_process
-
-    def unregister(self, uuid: str, service_name: str) -> None:
-        self.watched.pop((uuid, service_name), None)
-
-
-class Plugin:
-    def __init__(self) -> None:
-        self.released: list[tuple[str, str]] = []
-
-    def get_networks(self, *a: Any, **k: Any) -> list[Any]:
-        return []
-
-    get_ports = get_networks
-
-    def update_dhcp_port(self, port_id: str, wanted: dict[str, Any]) -> Any:
-        """The server gives an address in each subnet that is named without one."""
-        fixed = [{"ip_address": "2001:db8::2", **given} for given in wanted["port"]["fixed_ips"]]
-        return upstream.DictModel(port(port_id, "fa:16:3e:00:00:02", "network:dhcp", "", "ours") | {"fixed_ips": fixed})
-
-    def release_dhcp_port(self, network_id: str, device_id: str) -> None:
-        self.released.append((network_id, device_id))
-
-
-class Host:
-    """What the entry points were asked, and the little state that their answers need."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.dnsmasq: tuple[Any, ...] | None = None
-        self.proxy = False
-        self.jail = False
-        self.leases = ""
-        self.ports: list[str] = []
-        self.fail: dict[str, Exception] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*args: Any) -> Any:
-            self.calls.append((name, *args))
-            if name in self.fail:
-                raise self.fail[name]
-            return getattr(self, f"_{name}", _nothing)(*args)
-
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return call
-
-    def _start_dnsmasq(self, *args: Any) -> str:
-        before, self.dnsmasq = self.dnsmasq, args
-        return "reloaded" if before == args else "restarted" if before else "started"
-
-    def _stop_dnsmasq(self, *args: Any) -> bool:
-        before, self.dnsmasq = self.dnsmasq, None
-        return before is not None
-
-    def _dnsmasq_pid(self, *args: Any) -> int | None:
-        return 77 if self.dnsmasq else None
-
-    def _dnsmasq_leases(self, *args: Any) -> str:
-        return self.leases
-
-    def _start_metadata_proxy(self, *args: Any) -> str:
-        self.proxy = True
-        return "started"
-
-    def _stop_metadata_proxy(self, *args: Any) -> bool:
-        self.proxy = False
-        return True
-
-    def _metadata_proxy_pid(self, *args: Any) -> int | None:
-        return 78 if self.proxy else None
-
-    def _ensure_dhcp_jail(self, *args: Any) -> None:
-        self.jail = True
-
-    def _remove_dhcp_jail(self, *args: Any) -> None:
-        self.jail = False
-
-    def _list_dhcp_jails(self) -> list[str]:
-        return [NET] if self.jail else []
-
-    def _ensure_jail_port(self, network_id: str, port_id: str, *args: Any) -> None:
-        self.ports.append(f"ns-{port_id[:11]}")
-
-    def _list_jail_ports(self, *args: Any) -> list[str]:
-        return self.ports
-
-    def verbs(self) -> list[str]:
-        """What was asked for; reading leases changes nothing."""
-        return [c[0] for c in self.calls if c[0] != "dnsmasq_leases"]
-
-    def last(self, verb: str) -> tuple[Any, ...]:
-        return next(c[1:] for c in reversed(self.calls) if c[0] == verb)
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Host:
-    fake = Host()
-    for module in (entries, jails, interfaces):
-        for name, value in vars(module).items():
-            if getattr(value, "privsep_entrypoint", None) is not None:
-                monkeypatch.setattr(module, name, getattr(fake, name))
-    metadata._running.clear()
-    JailDeviceManager._routes.clear()
-    monkeypatch.setattr(upstream.DeviceManager, "get_device_id", lambda *_: "ours")
-    return fake
-
-
-@pytest.fixture
-def conf(tmp_path: Path) -> Iterator[Any]:
-    made = cfg.ConfigOpts()
-    for options in (
-        dhcp_conf.DHCP_AGENT_OPTS,
-        dhcp_conf.DHCP_OPTS,
-        dhcp_conf.DNSMASQ_OPTS,
-        dhcp_conf.common.DHCP_PROTOCOL_OPTS,
-    ):
-        made.register_opts(options)
-    made.register_opts(metadata_conf.METADATA_HAPROXY_OPTS, group="metadata_haproxy")
-    made.register_opts(metadata_conf.METADATA_RATE_LIMITING_OPTS, group="metadata_rate_limiting")
-    made.register_opts(
-        [
-            cfg.StrOpt("state_path", default=str(tmp_path)),
-            cfg.IntOpt("dhcp_lease_duration", default=86400),
-            cfg.StrOpt("dns_domain", default="openstacklocal"),
-            cfg.StrOpt("host", default="fb"),
-            cfg.StrOpt("interface_driver", default="beastack.neutron.dhcp.interface.JailInterfaceDriver"),
-        ]
-    )
-    made([], project="test")
-    made.set_override("force_metadata", True)
-    return made
-
-
-@pytest.fixture
-def agent(conf: Any, host: Host) -> types.SimpleNamespace:
-    found = types.SimpleNamespace(monitor=Monitor(), plugin=Plugin(), host=host, conf=conf)
-    found.driver = lambda net: driver.JailDnsmasq(conf, net, found.monitor, None, found.plugin, None)
-    found.folder = Path(conf.dhcp_confs) / NET
-    return found
+from .fakes import GUEST, NET, NS, PORT, SUBNET, SUBNET6, TAP, conflict, guest, network, port, subnet
 
 
 def test_it_serves_a_network(agent: types.SimpleNamespace) -> None:
@@ -408,7 +190,7 @@ def test_jails_of_unknown_networks_are_known(agent: types.SimpleNamespace) -> No
 
 def test_the_agent_is_told_aloud(agent: types.SimpleNamespace, caplog: pytest.LogCaptureFixture) -> None:
     made = agent.driver(network())
-    made.device_manager.setup_dhcp_port = _conflict
+    made.device_manager.setup_dhcp_port = conflict
     with pytest.raises(exceptions.Conflict):
         made.enable()
     assert NET in caplog.text and "enable not done" in caplog.text
